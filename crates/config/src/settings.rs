@@ -1,0 +1,206 @@
+//! The settings of one program, typed.
+//!
+//! Only what the program uses is filled in. What it cannot do without is reached through the views, which leave nothing to
+//! unwrap.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::effective::Effective;
+use crate::program::Program;
+
+/// Everything a program takes from its configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program these settings were loaded for.
+    pub program: Program,
+    /// Name of this host.
+    pub this: Option<String>,
+    pub debug: bool,
+    /// Empty for programs that do not use it.
+    pub active_master_role: String,
+    /// Rounds of patience, one second each.
+    pub max_kill_retries: u32,
+    pub secret_file: Option<PathBuf>,
+    /// For the monitor only.
+    pub monitor: Option<MonitorSettings>,
+    /// Where `mmm_control` reaches the monitor; for the monitor and `mmm_control` only.
+    pub control_address: Option<SocketAddr>,
+    /// By name; without the template. Empty for `mmm_control`.
+    pub hosts: BTreeMap<String, HostSettings>,
+    /// For the agent and the monitor only.
+    pub roles: BTreeMap<String, RoleSettings>,
+    pub checks: Checks,
+    pub socket: SocketSettings,
+    /// For the tools only.
+    pub copy_methods: BTreeMap<String, CopyMethod>,
+    /// For the tools only.
+    pub default_copy_method: Option<String>,
+    /// For the tools only.
+    pub clone_dirs: Vec<String>,
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// `<monitor>`
+#[derive(Clone, Debug)]
+pub struct MonitorSettings {
+    pub ip: IpAddr,
+    pub port: u16,
+    pub ping_ips: Vec<IpAddr>,
+    pub status_path: PathBuf,
+    pub pid_path: PathBuf,
+    pub bin_path: PathBuf,
+    pub ping_interval: Duration,
+    pub flap_duration: Duration,
+    pub flap_count: u32,
+    /// Zero: never.
+    pub auto_set_online: Duration,
+    /// Absolute.
+    pub kill_host_bin: PathBuf,
+    pub careful_startup: bool,
+    pub mode: Mode,
+    /// Zero: for ever.
+    pub wait_for_other_master: Duration,
+}
+
+/// The mode the monitor starts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Active,
+    Manual,
+    Wait,
+    Passive,
+}
+
+/// What a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HostMode {
+    Master,
+    Slave,
+}
+
+/// `<host NAME>`
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    pub name: String,
+    pub ip: IpAddr,
+    pub mode: HostMode,
+    /// Always there for a master.
+    pub peer: Option<String>,
+    pub cluster_interface: Option<String>,
+    pub pid_path: Option<PathBuf>,
+    pub bin_path: Option<PathBuf>,
+    pub agent_port: u16,
+    pub mysql_port: u16,
+    pub mysql_pidfile: PathBuf,
+    pub mysql_rcscript: String,
+    pub mysql_cnf: PathBuf,
+    pub agent_user: Option<String>,
+    pub agent_password: Option<SecretString>,
+    pub monitor_user: Option<String>,
+    pub monitor_password: Option<SecretString>,
+    pub replication_user: Option<String>,
+    pub replication_password: Option<SecretString>,
+    pub tools_user: Option<String>,
+    pub tools_password: Option<SecretString>,
+    pub ssh: SshSettings,
+    pub lvm: LvmSettings,
+    pub backup_dir: Option<PathBuf>,
+    pub restore_dir: Option<PathBuf>,
+}
+
+impl HostSettings {
+    /// Where its agent listens.
+    pub fn agent_address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.agent_port)
+    }
+
+    /// Where its server listens.
+    pub fn mysql_address(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.mysql_port)
+    }
+}
+
+/// How the tools reach a host.
+#[derive(Clone, Debug)]
+pub struct SshSettings {
+    pub user: Option<String>,
+    pub port: u16,
+    pub parameters: String,
+}
+
+/// How the tools take a snapshot on a host.
+#[derive(Clone, Debug)]
+pub struct LvmSettings {
+    pub bin_lvcreate: String,
+    pub bin_lvremove: String,
+    pub snapshot_size: Option<String>,
+    pub logical_volume: Option<String>,
+    pub volume_group: Option<String>,
+    pub mount_dir: Option<PathBuf>,
+    pub mount_opts: Option<String>,
+}
+
+/// How a role is given to hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoleMode {
+    Balanced,
+    Exclusive,
+}
+
+/// `<role NAME>`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleSettings {
+    pub name: String,
+    /// An agent's file may leave it out; then only the active master role counts as exclusive.
+    pub mode: RoleMode,
+    /// In the order of the file; an agent's file may leave it out.
+    pub hosts: Vec<String>,
+    /// In the order of the file.
+    pub ips: Vec<IpAddr>,
+    pub prefer: Option<String>,
+}
+
+/// `<check NAME>`, all four of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    pub ping: CheckSettings,
+    pub mysql: CheckSettings,
+    pub rep_backlog: CheckSettings,
+    pub rep_threads: CheckSettings,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSettings {
+    pub period: Duration,
+    /// How long it must fail before it counts.
+    pub trap: Duration,
+    pub timeout: Duration,
+    /// Seconds a replica may be behind.
+    pub max_backlog: u64,
+}
+
+/// How monitor and agents talk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketSettings {
+    Plain,
+    Tls { cert_file: PathBuf, key_file: PathBuf, ca_file: PathBuf },
+}
+
+/// `<copy_method NAME>`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyMethod {
+    pub name: String,
+    pub backup_command: String,
+    pub restore_command: String,
+    /// Always there when incremental.
+    pub incremental_command: Option<String>,
+    pub incremental: bool,
+    pub single_run: bool,
+    pub true_copy: bool,
+}

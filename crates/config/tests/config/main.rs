@@ -1,0 +1,10 @@
+//! The configuration from outside: files in, settings or rendered errors out.
+
+#![allow(clippy::unwrap_used)]
+
+mod errors;
+mod files;
+mod properties;
+mod settings;
+mod support;
+mod tutorial;
