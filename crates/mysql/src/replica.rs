@@ -1,0 +1,216 @@
+//! Positions in binary logs and the state of replication as a server reports it.
+
+use std::fmt;
+
+use crate::record::Record;
+
+/// A place in a binary log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Coordinates {
+    pub file: String,
+    pub pos: u64,
+}
+
+impl Coordinates {
+    pub(crate) fn from_record(record: &Record, file: &[&str], pos: &[&str]) -> Option<Self> {
+        let file = record.text(file).filter(|name| !name.is_empty())?;
+        Some(Self { file: file.to_owned(), pos: record.number(pos)? })
+    }
+}
+
+impl fmt::Display for Coordinates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.pos)
+    }
+}
+
+/// The state of the receiving (IO) or the applying (SQL) thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ThreadState {
+    Yes,
+    No,
+    /// Trying to reach the source; `MariaDB` also says `Preparing` for a moment, which counts as this.
+    Connecting,
+}
+
+impl ThreadState {
+    fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("Yes") => Self::Yes,
+            Some("Connecting" | "Preparing") => Self::Connecting,
+            _ => Self::No,
+        }
+    }
+}
+
+/// Replication as seen by the receiving server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    pub io: ThreadState,
+    pub sql: ThreadState,
+    pub source_host: String,
+    pub source_port: u16,
+    pub source_user: String,
+    /// 0 until the source has been reached once.
+    pub source_server_id: u64,
+    /// How far the source's log has been fetched; `None` before the first contact.
+    pub received: Option<Coordinates>,
+    /// How far it has been applied.
+    pub applied: Option<Coordinates>,
+    /// What the applying thread says that it does.
+    pub sql_state: String,
+    /// Means nothing without `io`: a dead link shows 0 or nothing for a while.
+    pub delay_seconds: Option<u64>,
+    pub io_error: Option<(u32, String)>,
+    pub sql_error: Option<(u32, String)>,
+    pub uses_gtid: bool,
+}
+
+impl ReplicaStatus {
+    pub(crate) fn from_record(record: &Record) -> Self {
+        let text = |names: &[&str]| record.text(names).unwrap_or_default().to_owned();
+        let error = |number: &str, message: &str| {
+            let number = record.number(&[number]).and_then(|n| u32::try_from(n).ok()).filter(|n| *n != 0)?;
+            Some((number, text(&[message])))
+        };
+        let using_gtid = record.text(&["Using_Gtid"]).is_some_and(|value| !value.eq_ignore_ascii_case("No"));
+        Self {
+            io: ThreadState::parse(record.text(&["Replica_IO_Running", "Slave_IO_Running"])),
+            sql: ThreadState::parse(record.text(&["Replica_SQL_Running", "Slave_SQL_Running"])),
+            source_host: text(&["Source_Host", "Master_Host"]),
+            source_port: record
+                .number(&["Source_Port", "Master_Port"])
+                .and_then(|port| u16::try_from(port).ok())
+                .unwrap_or(0),
+            source_user: text(&["Source_User", "Master_User"]),
+            source_server_id: record.number(&["Source_Server_Id", "Master_Server_Id"]).unwrap_or(0),
+            received: Coordinates::from_record(
+                record,
+                &["Source_Log_File", "Master_Log_File"],
+                &["Read_Source_Log_Pos", "Read_Master_Log_Pos"],
+            ),
+            applied: Coordinates::from_record(
+                record,
+                &["Relay_Source_Log_File", "Relay_Master_Log_File"],
+                &["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"],
+            ),
+            sql_state: text(&["Replica_SQL_Running_State", "Slave_SQL_Running_State"]),
+            delay_seconds: record.number(&["Seconds_Behind_Source", "Seconds_Behind_Master"]),
+            io_error: error("Last_IO_Errno", "Last_IO_Error"),
+            sql_error: error("Last_SQL_Errno", "Last_SQL_Error"),
+            uses_gtid: using_gtid || record.number(&["Auto_Position"]) == Some(1),
+        }
+    }
+
+    /// Whether everything fetched has been applied, and the fetching side has begun at all.
+    pub fn has_applied_all_received(&self) -> bool {
+        self.received.is_some() && self.received == self.applied
+    }
+
+    /// Whether the applying thread says that it has nothing left to read. Once receiving has stopped this is the end,
+    /// also where the last transaction arrived in part only and the two positions never become equal.
+    pub fn applier_is_idle(&self) -> bool {
+        self.sql == ThreadState::Yes && self.sql_state.contains("has read all relay log")
+    }
+}
+
+/// What a server holds, by GTID. Text as the server writes it, white space removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GtidState {
+    /// Who wrote what into this server's log.
+    pub binlog_state: String,
+    /// How far it has replicated; empty on `MySQL`, where one set holds everything.
+    pub slave_pos: String,
+}
+
+impl GtidState {
+    pub(crate) fn from_record(record: &Record) -> Self {
+        // MySQL breaks lines after each comma.
+        let compact = |name| record.text(&[name]).unwrap_or_default().split_whitespace().collect();
+        Self { binlog_state: compact("binlog_state"), slave_pos: compact("slave_pos") }
+    }
+}
+
+/// How a wait for a position ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOutcome {
+    Reached,
+    TimedOut,
+    /// No replication is set up, or its applying thread is stopped (or was stopped while waiting).
+    NotAReplica,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mariadb() -> Record {
+        Record::of(&[
+            ("Slave_IO_State", Some("Waiting for master to send event")),
+            ("Master_Host", Some("192.168.8.33")),
+            ("Master_User", Some("repl")),
+            ("Master_Port", Some("3306")),
+            ("Master_Log_File", Some("bin.000002")),
+            ("Read_Master_Log_Pos", Some("700")),
+            ("Relay_Master_Log_File", Some("bin.000002")),
+            ("Slave_IO_Running", Some("Yes")),
+            ("Slave_SQL_Running", Some("No")),
+            ("Exec_Master_Log_Pos", Some("600")),
+            ("Seconds_Behind_Master", None),
+            ("Last_IO_Errno", Some("0")),
+            ("Last_IO_Error", Some("")),
+            ("Last_SQL_Errno", Some("1062")),
+            ("Last_SQL_Error", Some("Duplicate entry")),
+            ("Master_Server_Id", Some("13")),
+            ("Using_Gtid", Some("Slave_Pos")),
+        ])
+    }
+
+    #[test]
+    fn every_fact_of_a_broken_replica_is_read() {
+        let status = ReplicaStatus::from_record(&mariadb());
+        assert_eq!((status.io, status.sql), (ThreadState::Yes, ThreadState::No));
+        assert_eq!((status.source_host.as_str(), status.source_port), ("192.168.8.33", 3306));
+        assert_eq!(status.received.as_ref().unwrap().to_string(), "bin.000002:700");
+        assert_eq!(status.applied.as_ref().unwrap().to_string(), "bin.000002:600");
+        assert_eq!(status.delay_seconds, None);
+        assert_eq!(status.io_error, None);
+        assert_eq!(status.sql_error, Some((1062, "Duplicate entry".to_owned())));
+        assert!(status.uses_gtid);
+        assert!(!status.has_applied_all_received());
+    }
+
+    #[test]
+    fn the_names_of_mysql_give_the_same_facts() {
+        let status = ReplicaStatus::from_record(&Record::of(&[
+            ("Source_Host", Some("192.168.8.33")),
+            ("Source_Port", Some("3306")),
+            ("Replica_IO_Running", Some("Connecting")),
+            ("Replica_SQL_Running", Some("Yes")),
+            ("Source_Log_File", Some("bin.1")),
+            ("Read_Source_Log_Pos", Some("4")),
+            ("Relay_Source_Log_File", Some("bin.1")),
+            ("Exec_Source_Log_Pos", Some("4")),
+            ("Seconds_Behind_Source", Some("7")),
+            ("Auto_Position", Some("0")),
+        ]));
+        assert_eq!((status.io, status.sql), (ThreadState::Connecting, ThreadState::Yes));
+        assert_eq!(status.delay_seconds, Some(7));
+        assert!(status.has_applied_all_received());
+        assert!(!status.uses_gtid);
+    }
+
+    #[test]
+    fn before_the_first_contact_there_are_no_coordinates() {
+        let record = Record::of(&[("Master_Log_File", Some("")), ("Read_Master_Log_Pos", Some("4"))]);
+        let status = ReplicaStatus::from_record(&record);
+        assert_eq!(status.received, None);
+        assert!(!status.has_applied_all_received());
+    }
+
+    #[test]
+    fn line_breaks_in_gtid_sets_are_dropped() {
+        let record = Record::of(&[("binlog_state", Some("a:1-5,\nb:1-2")), ("slave_pos", Some(""))]);
+        assert_eq!(GtidState::from_record(&record).binlog_state, "a:1-5,b:1-2");
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading and steering replication. Sources are never changed here.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use crate::dialect::Threads;
+use crate::error::{ErrorKind, ServerError};
+use crate::replica::{Coordinates, GtidState, ReplicaStatus, WaitOutcome};
+
+/// The server's own limit ends a wait; ours only steps in when the server does not answer any more.
+const WAIT_SLACK: Duration = Duration::from_secs(1);
+/// The server counts in milliseconds and may round down.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
+
+impl Session {
+    /// `None` when no replication is set up. With several sources, the first one.
+    pub async fn replica_status(&mut self, limit: Duration) -> Result<Option<ReplicaStatus>, ServerError> {
+        let sql = self.identity.dialect().replica_status();
+        let rows = self.rows("reading the replication status", sql, limit).await?;
+        Ok(rows.first().map(ReplicaStatus::from_record))
+    }
+
+    /// The end of the server's own binary log; `None` when it keeps none.
+    pub async fn log_position(&mut self, limit: Duration) -> Result<Option<Coordinates>, ServerError> {
+        let sql = self.identity.dialect().log_position();
+        let rows = self.rows("reading the binary log position", sql, limit).await?;
+        Ok(rows.first().and_then(|row| Coordinates::from_record(row, &["File"], &["Position"])))
+    }
+
+    pub async fn gtid_state(&mut self, limit: Duration) -> Result<GtidState, ServerError> {
+        let doing = "reading the GTID state";
+        let rows = self.rows(doing, self.identity.dialect().gtid_state(), limit).await?;
+        let row = rows.first().ok_or_else(|| self.error(doing, ErrorKind::unexpected("an empty answer")))?;
+        Ok(GtidState::from_record(row))
+    }
+
+    /// Waits until replication has applied the source's log up to `target`, at most `limit` (on `MySQL` rounded up to
+    /// whole seconds). The session stays usable after a wait that timed out.
+    pub async fn wait_for_position(
+        &mut self,
+        target: &Coordinates,
+        limit: Duration,
+    ) -> Result<WaitOutcome, ServerError> {
+        let doing = "waiting for replication to catch up";
+        let sql = self.identity.dialect().wait_for_position(target, limit);
+        let began = Instant::now();
+        let rows = self.rows(doing, &sql, limit + WAIT_SLACK).await?;
+        let row = rows.first().ok_or_else(|| self.error(doing, ErrorKind::unexpected("an empty answer")))?;
+        Ok(match row.first() {
+            Some("-1") => WaitOutcome::TimedOut,
+            Some(_) => WaitOutcome::Reached,
+            // Where the limit on the statement ended the wait, the answer is NULL as well.
+            None if began.elapsed() + TIMER_GRAIN >= limit => WaitOutcome::TimedOut,
+            None => WaitOutcome::NotAReplica,
+        })
+    }
+
+    /// Stops fetching and applying. The server first finishes the event it is applying; a missed deadline leaves it
+    /// stopping.
+    pub async fn stop_replication(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().stop(Threads::Both);
+        self.rows("stopping replication", &sql, limit).await.map(drop)
+    }
+
+    pub async fn start_replication(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().start(Threads::Both);
+        self.rows("starting replication", &sql, limit).await.map(drop)
+    }
+
+    /// Stops fetching from the source; what has been fetched goes on being applied.
+    pub async fn stop_receiving(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().stop(Threads::Receiver);
+        self.rows("stopping the receiver of replication", &sql, limit).await.map(drop)
+    }
+
+    pub async fn start_receiving(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().start(Threads::Receiver);
+        self.rows("starting the receiver of replication", &sql, limit).await.map(drop)
+    }
+}
