@@ -1,0 +1,38 @@
+//! What the daemons need from the kernel: addresses on interfaces, their announcement to the neighbours, ICMP
+//! echo, handles on processes, limits on dead TCP peers, the refusal of what is sent to an address that left, and the
+//! identity of this boot.
+//!
+//! This crate decides nothing. It carries out what it is told, says what is there, and tells the operator what was
+//! refused and why. It is the only crate of the workspace in which `unsafe` is allowed: each module that needs it
+//! says so, and each block says why it is sound.
+//!
+//! Sockets belong to the network namespace of the thread that opened them, for ever.
+
+mod address_changes;
+mod addresses;
+mod announce;
+mod boot;
+mod checksum;
+mod echo;
+mod error;
+mod guard;
+mod interface;
+mod link_socket;
+mod netlink_socket;
+mod packet_filter;
+mod pinger;
+mod process;
+mod ready_fd;
+mod refuser;
+mod segment;
+mod socket_address;
+
+pub use address_changes::AddressChanges;
+pub use addresses::{Addresses, HeldAddress, OWNERSHIP_MARK};
+pub use announce::{ANNOUNCE_SCHEDULE, announce};
+pub use boot::{boot_id, uptime};
+pub use error::{Error, Operation, Result};
+pub use guard::guard;
+pub use pinger::Pinger;
+pub use process::{ProcessHandle, process_name};
+pub use refuser::Refuser;
