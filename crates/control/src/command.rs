@@ -1,0 +1,111 @@
+//! What the words ask for: a line to the monitor, or `watch`, which is ours.
+
+use mmm_wire::CONTROL_LINE_BYTES_MAX;
+
+/// Commands that the monitor answers in JSON when asked to.
+const JSON_COMMANDS: [&str; 3] = ["show", "checks", "mode"];
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Send this line. `quit` is the one line that nothing is answered to.
+    Ask { line: String, expects_answer: bool },
+    /// Redraw `show`, for ever or this many times.
+    Watch { count: Option<u64> },
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("a word of the command contains a line break, and a command is one line")]
+    LineBreak,
+    #[error("the command is longer than {CONTROL_LINE_BYTES_MAX} bytes, the monitor takes no longer line")]
+    TooLong,
+    #[error("--json is for show, checks and mode only, not for '{0}'")]
+    NoJson(String),
+    #[error("watch takes nothing but --count N with N at least 1")]
+    Watch,
+}
+
+impl Command {
+    pub(crate) fn from_words(words: &[String], json: bool) -> Result<Self, CommandError> {
+        let name = words.first().map_or("", String::as_str);
+        if json && !JSON_COMMANDS.contains(&name) {
+            return Err(CommandError::NoJson(name.to_owned()));
+        }
+        if name == "watch" {
+            return watch(&words[1..]);
+        }
+        let mut line = words.join(" ");
+        if json {
+            line.insert_str(0, "--json ");
+        }
+        if line.contains('\n') {
+            return Err(CommandError::LineBreak);
+        }
+        if line.len() > CONTROL_LINE_BYTES_MAX {
+            return Err(CommandError::TooLong);
+        }
+        let expects_answer = line != "quit";
+        Ok(Self::Ask { line, expects_answer })
+    }
+}
+
+fn watch(words: &[String]) -> Result<Command, CommandError> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let count = match words[..] {
+        [] => return Ok(Command::Watch { count: None }),
+        ["--count", count] => count,
+        [word] => word.strip_prefix("--count=").ok_or(CommandError::Watch)?,
+        _ => return Err(CommandError::Watch),
+    };
+    match count.parse() {
+        Ok(count) if count > 0 => Ok(Command::Watch { count: Some(count) }),
+        _ => Err(CommandError::Watch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str], json: bool) -> Result<Command, CommandError> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Command::from_words(&words, json)
+    }
+
+    fn asks(line: &str, expects_answer: bool) -> Command {
+        Command::Ask { line: line.to_owned(), expects_answer }
+    }
+
+    #[test]
+    fn words_are_joined_by_blanks_and_sent_as_they_are() {
+        assert_eq!(
+            command(&["move_role", "--force", "writer", "db2"], false),
+            Ok(asks("move_role --force writer db2", true))
+        );
+        assert_eq!(command(&["show", "extra"], false), Ok(asks("show extra", true)));
+        assert_eq!(command(&["quit"], false), Ok(asks("quit", false)));
+    }
+
+    #[test]
+    fn json_goes_first_and_only_with_the_commands_that_know_it() {
+        assert_eq!(command(&["checks", "all"], true), Ok(asks("--json checks all", true)));
+        assert_eq!(command(&["set_online", "db1"], true), Err(CommandError::NoJson("set_online".to_owned())));
+        assert_eq!(command(&["watch"], true), Err(CommandError::NoJson("watch".to_owned())));
+    }
+
+    #[test]
+    fn a_word_cannot_smuggle_in_a_second_command() {
+        assert_eq!(command(&["show\nset_offline db1"], false), Err(CommandError::LineBreak));
+        assert_eq!(command(&["checks", &"x".repeat(5000)], false), Err(CommandError::TooLong));
+    }
+
+    #[test]
+    fn watch_takes_a_count_and_nothing_else() {
+        assert_eq!(command(&["watch"], false), Ok(Command::Watch { count: None }));
+        assert_eq!(command(&["watch", "--count", "3"], false), Ok(Command::Watch { count: Some(3) }));
+        assert_eq!(command(&["watch", "--count=3"], false), Ok(Command::Watch { count: Some(3) }));
+        for words in [&["watch", "db1"][..], &["watch", "--count", "0"], &["watch", "--count", "3", "x"]] {
+            assert_eq!(command(words, false), Err(CommandError::Watch), "{words:?}");
+        }
+    }
+}

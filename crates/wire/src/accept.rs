@@ -1,0 +1,209 @@
+//! The agent's side of the handshake.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
+
+use crate::deadline::Deadline;
+use crate::excerpt::excerpt;
+use crate::greet::HANDSHAKE_FRAME_BYTES_MAX;
+use crate::messages::{AgentOpening, AgentVerdict, Auth, Hello, MonitorOpening};
+use crate::proof::{agent_proof, monitor_proof_is_right};
+use crate::session::PROGRAM;
+use crate::{
+    FRAME_BYTES_MAX, Features, FirstLine, FrameReader, FrameWriter, GREETING_BYTES_MAX, Greeting,
+    HandshakeError, Nonce, PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Refusal, RefusalCode, Secret, Session,
+};
+
+/// What the agent brings to a connection that it accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct Answering<'a> {
+    /// The name of its host.
+    pub host: &'a str,
+    /// Who called, for messages: the socket address of the peer.
+    pub caller: &'a str,
+    pub secret: Option<&'a Secret>,
+    pub features: &'a Features,
+}
+
+/// Answers a connection to the agent's port; the whole handshake takes `limit` at most. `judge` is asked last,
+/// about a monitor that
+/// is authenticated as far as secrets are set, and may refuse it, for example because another one has a session.
+pub async fn accept_monitor<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    answering: &Answering<'_>,
+    limit: Duration,
+    judge: impl FnOnce(&PeerInfo) -> Result<(), Refusal>,
+) -> Result<Session<S>, HandshakeError> {
+    let peer: Arc<str> = format!("monitor at {}", answering.caller).into();
+    let (read_half, write_half) = split(stream);
+    let mut answer = Answer {
+        answering,
+        deadline: Deadline::new(peer.clone(), limit),
+        reader: FrameReader::new(read_half, peer.clone()),
+        writer: FrameWriter::new(write_half, peer.clone()),
+        peer,
+    };
+    answer.reader.limit_frames(HANDSHAKE_FRAME_BYTES_MAX);
+    answer.writer.set_limit(limit);
+    match answer.run(judge).await {
+        Ok(peer) => {
+            answer.reader.limit_frames(FRAME_BYTES_MAX);
+            answer.writer.set_limit(crate::WRITE_LIMIT);
+            Ok(Session { reader: answer.reader, writer: answer.writer, peer })
+        }
+        Err(error) => {
+            let farewell = async {
+                answer.writer.finish().await;
+                Ok(())
+            };
+            let _ = answer.deadline.step("being left", farewell).await;
+            Err(error)
+        }
+    }
+}
+
+struct Answer<'a, S> {
+    answering: &'a Answering<'a>,
+    deadline: Deadline,
+    reader: FrameReader<ReadHalf<S>>,
+    writer: FrameWriter<WriteHalf<S>>,
+    peer: Arc<str>,
+}
+
+impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
+    async fn run(
+        &mut self,
+        judge: impl FnOnce(&PeerInfo) -> Result<(), Refusal>,
+    ) -> Result<PeerInfo, HandshakeError> {
+        let greeting = self.greeting().await?;
+        let version = greeting.version.min(PROTOCOL_MAX);
+        let mut hello = Hello {
+            host: self.answering.host.to_owned(),
+            version,
+            features: self.answering.features.clone(),
+            program: PROGRAM.to_owned(),
+            nonce: Nonce::random()?,
+            proof: None,
+        };
+        hello.proof = self.answering.secret.map(|secret| agent_proof(secret, &greeting, &hello));
+        let opening = AgentOpening::Hello(hello.clone());
+        self.deadline.step("taking our hello", self.writer.send(&opening)).await?;
+        let auth = match self.deadline.message("proving itself", self.reader.next()).await? {
+            MonitorOpening::Auth(auth) => auth,
+            MonitorOpening::Refused(refusal) => {
+                return Err(HandshakeError::Refused { peer: self.peer.clone(), refusal });
+            }
+        };
+        self.authenticate(&greeting, &hello, &auth).await?;
+        let info = PeerInfo {
+            name: self.peer.clone(),
+            program: auth.program,
+            instance: auth.instance,
+            cluster: auth.cluster,
+            protocol: version,
+            features: greeting.features.common(self.answering.features),
+            authenticated: self.answering.secret.is_some(),
+        };
+        match judge(&info) {
+            Ok(()) => {
+                self.deadline.step("being welcomed", self.writer.send(&AgentVerdict::Welcome {})).await?;
+                Ok(info)
+            }
+            Err(refusal) => {
+                self.tell(&AgentVerdict::Refused(refusal.clone())).await;
+                Err(HandshakeError::Declined { peer: self.peer.clone(), refusal })
+            }
+        }
+    }
+
+    /// Reads the first line and answers every one that is no greeting to this host.
+    async fn greeting(&mut self) -> Result<Greeting, HandshakeError> {
+        const STEP: &str = "saying who it is";
+        let peer = self.peer.clone();
+        let Some(line) = self.deadline.step(STEP, self.reader.line(GREETING_BYTES_MAX)).await? else {
+            self.answer_line("ERROR: The line is too long!").await;
+            return Err(HandshakeError::LineTooLong { peer, limit: GREETING_BYTES_MAX });
+        };
+        if line.is_empty() {
+            return Err(HandshakeError::Closed { peer, step: STEP });
+        }
+        let greeting = match FirstLine::parse(&line) {
+            FirstLine::Greeting(greeting) => greeting,
+            FirstLine::Malformed(source) => {
+                self.answer_line(&format!("ERROR: {source}!")).await;
+                return Err(HandshakeError::Greeting { peer, source });
+            }
+            FirstLine::Other(line) => {
+                self.answer_line(&format!("ERROR: Invalid command '{}'!", command_of(&line))).await;
+                return Err(HandshakeError::NotAMonitor { peer, line: excerpt(&line) });
+            }
+        };
+        let refusal = if greeting.host != self.answering.host {
+            let text = format!(
+                "Invalid hostname in command ({})! My name is '{}'",
+                greeting.host, self.answering.host
+            );
+            Refusal::new(RefusalCode::WrongHost, text)
+        } else if greeting.version < PROTOCOL_MIN {
+            let text =
+                format!("protocol version {PROTOCOL_MIN} at least is needed, not {}", greeting.version);
+            Refusal::new(RefusalCode::Protocol, text)
+        } else {
+            return Ok(greeting);
+        };
+        self.tell(&AgentOpening::Refused(refusal.clone())).await;
+        Err(HandshakeError::Declined { peer, refusal })
+    }
+
+    async fn authenticate(
+        &mut self,
+        greeting: &Greeting,
+        hello: &Hello,
+        auth: &Auth,
+    ) -> Result<(), HandshakeError> {
+        let peer = self.peer.clone();
+        let (error, reason) = match (self.answering.secret, &auth.proof) {
+            (None, None) => return Ok(()),
+            (Some(secret), Some(_)) if monitor_proof_is_right(secret, greeting, hello, auth) => return Ok(()),
+            (Some(_), Some(_)) => (HandshakeError::WrongSecret { peer }, "the agent's secret is another one"),
+            (Some(_), None) => {
+                (HandshakeError::NoSecret { peer }, "the agent has a secret and this monitor has none")
+            }
+            (None, Some(_)) => {
+                (HandshakeError::UnaskedProof { peer }, "the monitor has a secret and this agent has none")
+            }
+        };
+        self.tell(&AgentVerdict::Refused(Refusal::new(RefusalCode::Unauthenticated, reason))).await;
+        Err(error)
+    }
+
+    /// Sends a last message. The connection is over in any case, so it does not matter whether it arrives.
+    async fn tell<T: serde::Serialize>(&mut self, message: &T) {
+        let _ = self.deadline.step("being refused", self.writer.send(message)).await;
+    }
+
+    /// Answers in the manner of protocol 1, for the same reason without caring whether it arrives.
+    async fn answer_line(&mut self, text: &str) {
+        let line = format!("{text}|UP:{}\n", uptime_seconds());
+        let _ = self.deadline.step("being answered", self.writer.send_bytes(line.as_bytes())).await;
+    }
+}
+
+/// What an agent of 2.2.1 calls the command of a line: the first field, or the whole line when there are fewer
+/// than three.
+fn command_of(line: &str) -> &str {
+    let mut fields = line.split('|');
+    match (fields.next(), fields.nth(1)) {
+        (Some(command), Some(_)) => command,
+        _ => line,
+    }
+}
+
+/// The host's uptime as protocol 1 shows it; two decimals.
+fn uptime_seconds() -> String {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("0.00").to_owned()
+}

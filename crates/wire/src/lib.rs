@@ -1,0 +1,42 @@
+//! What travels between the programs: the greeting and handshake of a session between monitor and agent,
+//! its frames, and the lines that `mmm_control` sends to the monitor.
+//!
+//! This crate knows how bytes become messages and who is allowed to send them. It does not know what a message means:
+//! frames are generic over any type that serde can carry, and the words of a control line are split by
+//! whoever answers them. The text lines of protocol 1 and TLS belong here too; a first line that is not a
+//! greeting is told apart in [`FirstLine`], and every function takes any stream, so that a TLS stream can be handed in.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod control_decoder;
+mod deadline;
+mod excerpt;
+mod features;
+mod frame_error;
+mod frame_reader;
+mod frame_writer;
+mod greet;
+mod greeting;
+mod handshake_error;
+mod hex_bytes;
+mod messages;
+mod proof;
+mod secret;
+mod session;
+
+pub use accept::{Answering, accept_monitor};
+pub use control_decoder::{CONTROL_LINE_BYTES_MAX, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
+pub use features::Features;
+pub use frame_error::FrameError;
+pub use frame_reader::FrameReader;
+pub use frame_writer::{FrameWriter, WRITE_LIMIT};
+pub use greet::{Calling, fresh_instance, greet_agent};
+pub use greeting::{FirstLine, GREETING_BYTES_MAX, Greeting, GreetingError};
+pub use handshake_error::HandshakeError;
+pub use hex_bytes::{HexBytes, Nonce, NotHex, Proof};
+pub use messages::{Refusal, RefusalCode};
+pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+pub use session::{PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Session};
+
+/// Greatest length of the JSON in one frame. A greater announced length is refused before anything is allocated.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;

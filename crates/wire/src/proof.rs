@@ -1,0 +1,138 @@
+//! Proofs of the shared secret: HMAC-SHA-256 over everything the two sides told each other.
+//!
+//! Both nonces are in it, so that a recorded proof is worth nothing in another session; a label for the role, so that
+//! a proof cannot be sent back to who made it; versions and features, so that nobody between the two can
+//! talk them down. What follows the handshake is not covered: only TLS protects a session from someone who can
+//! change its bytes.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::messages::{Auth, Hello};
+use crate::{Greeting, HexBytes, Proof, Secret};
+
+/// The agent's proof, which goes into `hello`.
+pub(crate) fn agent_proof(secret: &Secret, greeting: &Greeting, hello: &Hello) -> Proof {
+    HexBytes(agent_mac(secret, greeting, hello).finalize().into_bytes().into())
+}
+
+/// Whether `hello` carries the agent's proof; takes as long for a wrong one as for the right one.
+pub(crate) fn agent_proof_is_right(secret: &Secret, greeting: &Greeting, hello: &Hello) -> bool {
+    let mac = agent_mac(secret, greeting, hello);
+    hello.proof.is_some_and(|proof| mac.verify_slice(&proof.0).is_ok())
+}
+
+/// The monitor's proof, which goes into `auth`.
+pub(crate) fn monitor_proof(secret: &Secret, greeting: &Greeting, hello: &Hello, auth: &Auth) -> Proof {
+    HexBytes(monitor_mac(secret, greeting, hello, auth).finalize().into_bytes().into())
+}
+
+/// Whether `auth` carries the monitor's proof; takes as long for a wrong one as for the right one.
+pub(crate) fn monitor_proof_is_right(
+    secret: &Secret,
+    greeting: &Greeting,
+    hello: &Hello,
+    auth: &Auth,
+) -> bool {
+    let mac = monitor_mac(secret, greeting, hello, auth);
+    auth.proof.is_some_and(|proof| mac.verify_slice(&proof.0).is_ok())
+}
+
+fn agent_mac(secret: &Secret, greeting: &Greeting, hello: &Hello) -> Hmac<Sha256> {
+    transcript(secret, "mmm3 agent", greeting, hello)
+}
+
+fn monitor_mac(secret: &Secret, greeting: &Greeting, hello: &Hello, auth: &Auth) -> Hmac<Sha256> {
+    let mut mac = transcript(secret, "mmm3 monitor", greeting, hello);
+    field(&mut mac, &auth.instance.to_be_bytes());
+    field(&mut mac, &[u8::from(auth.cluster.is_some())]);
+    field(&mut mac, auth.cluster.as_deref().unwrap_or_default().as_bytes());
+    field(&mut mac, auth.program.as_bytes());
+    mac
+}
+
+fn transcript(secret: &Secret, label: &str, greeting: &Greeting, hello: &Hello) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(secret.key()).expect("HMAC takes a key of any length");
+    field(&mut mac, label.as_bytes());
+    field(&mut mac, greeting.to_string().as_bytes());
+    field(&mut mac, hello.host.as_bytes());
+    field(&mut mac, &hello.version.to_be_bytes());
+    field(&mut mac, hello.features.to_string().as_bytes());
+    field(&mut mac, hello.program.as_bytes());
+    field(&mut mac, &hello.nonce.0);
+    mac
+}
+
+/// Each field is preceded by its length, so that no two different transcripts are the same bytes.
+fn field(mac: &mut Hmac<Sha256>, bytes: &[u8]) {
+    mac.update(&(bytes.len() as u64).to_be_bytes());
+    mac.update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Features, Nonce};
+
+    fn parts() -> (Secret, Greeting, Hello, Auth) {
+        let secret = Secret::from_bytes(b"0123456789abcdef".to_vec()).unwrap();
+        let nonce = Nonce::random().unwrap();
+        let features = Features::of(["lease"]);
+        let greeting = Greeting { host: "db1".to_owned(), version: 2, features: features.clone(), nonce };
+        let hello = Hello {
+            host: "db1".to_owned(),
+            version: 2,
+            features,
+            program: "3.0.0".to_owned(),
+            nonce: Nonce::random().unwrap(),
+            proof: None,
+        };
+        let auth = Auth { instance: 7, cluster: None, program: "3.0.0".to_owned(), proof: None };
+        (secret, greeting, hello, auth)
+    }
+
+    #[test]
+    fn a_proof_is_right_for_its_own_side_only() {
+        let (secret, greeting, mut hello, mut auth) = parts();
+        assert!(!agent_proof_is_right(&secret, &greeting, &hello));
+        hello.proof = Some(agent_proof(&secret, &greeting, &hello));
+        assert!(agent_proof_is_right(&secret, &greeting, &hello));
+        auth.proof = hello.proof;
+        assert!(!monitor_proof_is_right(&secret, &greeting, &hello, &auth));
+        auth.proof = Some(monitor_proof(&secret, &greeting, &hello, &auth));
+        assert!(monitor_proof_is_right(&secret, &greeting, &hello, &auth));
+    }
+
+    #[test]
+    fn changing_anything_that_was_said_makes_the_monitors_proof_wrong() {
+        let (secret, greeting, hello, mut auth) = parts();
+        auth.proof = Some(monitor_proof(&secret, &greeting, &hello, &auth));
+        let greetings = [
+            Greeting { host: "db2".to_owned(), ..greeting.clone() },
+            Greeting { version: 3, ..greeting.clone() },
+            Greeting { features: Features::default(), ..greeting.clone() },
+            Greeting { nonce: Nonce::random().unwrap(), ..greeting.clone() },
+        ];
+        for changed in greetings {
+            assert!(!monitor_proof_is_right(&secret, &changed, &hello, &auth), "{changed:?}");
+        }
+        let hellos = [
+            Hello { host: "db2".to_owned(), ..hello.clone() },
+            Hello { version: 3, ..hello.clone() },
+            Hello { features: Features::default(), ..hello.clone() },
+            Hello { program: String::new(), ..hello.clone() },
+            Hello { nonce: Nonce::random().unwrap(), ..hello.clone() },
+        ];
+        for changed in hellos {
+            assert!(!monitor_proof_is_right(&secret, &greeting, &changed, &auth), "{changed:?}");
+        }
+        let auths = [
+            Auth { instance: 8, ..auth.clone() },
+            Auth { cluster: Some(String::new()), ..auth.clone() },
+            Auth { program: String::new(), ..auth.clone() },
+        ];
+        for changed in auths {
+            assert!(!monitor_proof_is_right(&secret, &greeting, &hello, &changed), "{changed:?}");
+        }
+    }
+}
