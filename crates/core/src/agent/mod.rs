@@ -1,0 +1,15 @@
+//! The agent's mind: what the host should look like, what it looks like, and the next step from one to the other.
+//!
+//! It carries out nothing. Two lanes of steps go on side by side, one for addresses and one for the server, so that an
+//! address never waits for a server that hangs.
+
+mod mind;
+mod plan;
+mod report;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};
+pub use step::{Lane, Step, StepOutcome};

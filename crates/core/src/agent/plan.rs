@@ -1,0 +1,184 @@
+//! The next step of each lane, chosen by comparing what is ordered with what is seen.
+
+use std::collections::BTreeSet;
+
+use super::mind::{AgentAction, AgentMind};
+use super::step::{Lane, Step};
+use crate::message::{ServerView, Takeover, WriterGrant};
+use crate::moment::Moment;
+use crate::names::Role;
+use crate::state::HostState;
+
+impl AgentMind {
+    /// Starts the next step of every lane that is free.
+    pub(super) fn plan(&mut self, now: Moment, actions: &mut Vec<AgentAction>) {
+        if let Some(grant) = self.grant().cloned()
+            && grant.takeover == Takeover::Keep
+        {
+            self.memory.caught_up_for = Some(grant.choice);
+        }
+        for lane in Lane::ALL {
+            let waiting = self.retry_at.get(&lane).is_some_and(|at| now < *at);
+            if self.busy.contains_key(&lane) || waiting {
+                continue;
+            }
+            let next = match lane {
+                Lane::Address => self.next_address_step(),
+                Lane::Server => self.next_server_step(),
+            };
+            if let Some(step) = next {
+                self.note_begin(&step);
+                self.busy.insert(lane, step.clone());
+                actions.push(AgentAction::Do(step));
+            }
+        }
+    }
+
+    /// What may have taken effect although nobody hears of its end is remembered before it begins.
+    fn note_begin(&mut self, step: &Step) {
+        match step {
+            Step::CatchUp(takeover) => {
+                self.catching_up_for = self.grant().map(|grant| grant.choice);
+                self.memory.holding |= *takeover == Takeover::Lost;
+            }
+            Step::StopReplication => self.memory.stopped_for_offline = true,
+            _ => {}
+        }
+    }
+
+    /// Whether nothing is left to do for the order.
+    pub(super) fn settle(&mut self) {
+        let Some(order) = &self.memory.order else { return };
+        let id = order.id;
+        let server_settled = match self.server {
+            ServerView::Up { writable } => {
+                writable == order.writer.is_some() && self.next_server_step().is_none()
+            }
+            ServerView::Unknown | ServerView::Silent { .. } | ServerView::Refusing | ServerView::Gone => {
+                order.writer.is_none()
+            }
+        };
+        let busy = self.busy.keys().next().is_some();
+        if !busy && server_settled && self.next_address_step().is_none() {
+            self.applied = Some(id);
+        }
+    }
+
+    fn grant(&self) -> Option<&WriterGrant> {
+        self.memory.order.as_ref()?.writer.as_ref()
+    }
+
+    /// Whether this server has all the data that the writer it was chosen to be needs.
+    fn has_caught_up(&self) -> bool {
+        self.grant().is_some_and(|grant| self.memory.caught_up_for == Some(grant.choice))
+    }
+
+    fn is_writer_role(&self, role: &Role) -> bool {
+        *role.name() == self.settings.active_master_role
+    }
+
+    /// A running 2.2.1 cluster that this agent was started into: its writer is left alone until a monitor speaks.
+    pub(super) fn adopts_running_writer(&self) -> bool {
+        self.memory.order.is_none()
+            && self.server.is_writable()
+            && self.addresses.iter().flatten().any(|held| !held.ours && self.is_writer_role(&held.role))
+    }
+
+    /// Roles whose address should be on the interface now; `None` while nothing is known of the interface.
+    fn wanted_addresses(&self) -> Option<BTreeSet<Role>> {
+        let held = self.addresses.as_ref()?;
+        let Some(order) = &self.memory.order else {
+            // First contact of this boot: what we put there in an earlier life is taken down, what somebody else
+            // put there stays until a monitor has spoken.
+            return Some(held.iter().filter(|held| !held.ours).map(|held| held.role.clone()).collect());
+        };
+        let gone = self.server == ServerView::Gone;
+        Some(order.roles.iter().filter(|role| !(gone && self.is_writer_role(role))).cloned().collect())
+    }
+
+    fn next_address_step(&self) -> Option<Step> {
+        let wanted = self.wanted_addresses()?;
+        let held = self.addresses.as_ref()?;
+        let surplus = held.iter().find(|held| {
+            !wanted.contains(&held.role) && (!self.is_writer_role(&held.role) || self.may_drop_writer())
+        });
+        if let Some(surplus) = surplus {
+            return Some(Step::DropAddress(surplus.role.clone()));
+        }
+        let is_held = |role: &Role| held.iter().any(|held| held.role == *role);
+        let serves_writes = self.server.is_writable() && self.has_caught_up();
+        let missing =
+            wanted.iter().find(|role| !is_held(role) && (!self.is_writer_role(role) || serves_writes));
+        missing.map(|role| Step::AddAddress(role.clone()))
+    }
+
+    /// A server that cannot be spoken to loses its address first; one that can is closed, read and emptied before.
+    fn may_drop_writer(&self) -> bool {
+        match self.server {
+            ServerView::Up { writable } => {
+                let still_opening = matches!(self.busy.get(&Lane::Server), Some(Step::OpenWrites));
+                !writable && !still_opening && !self.position_due && !self.clients_due
+            }
+            ServerView::Unknown | ServerView::Silent { .. } | ServerView::Refusing | ServerView::Gone => true,
+        }
+    }
+
+    fn next_server_step(&self) -> Option<Step> {
+        let ServerView::Up { writable } = self.server else { return None };
+        self.next_write_step(writable)
+            .or_else(|| self.next_replication_step())
+            .or_else(|| self.approach.map(|(id, limit)| Step::Approach { id, limit }))
+    }
+
+    fn next_write_step(&self, writable: bool) -> Option<Step> {
+        if let Some(grant) = self.grant() {
+            if self.has_caught_up() {
+                return (!writable).then_some(Step::OpenWrites);
+            }
+            // A server that came up writable by itself lacks data all the same.
+            if !writable {
+                return Some(if self.memory.stopped_for_offline {
+                    Step::StartReplication
+                } else if self.memory.holding && !grant.hold {
+                    Step::ResumeReceiving
+                } else {
+                    Step::CatchUp(grant.takeover.clone())
+                });
+            }
+        }
+        if writable {
+            if self.adopts_running_writer() || self.addresses.is_none() {
+                return None;
+            }
+            let impatient = self.lock_rounds >= self.settings.max_kill_retries;
+            return Some(if impatient { Step::EndWriters } else { Step::CloseWrites });
+        }
+        if self.position_due {
+            return Some(Step::ReadPosition);
+        }
+        self.clients_due.then_some(Step::EndClients)
+    }
+
+    fn next_replication_step(&self) -> Option<Step> {
+        let offline = self.ordered_state() == Some(HostState::AdminOffline);
+        if offline && !self.stop_confirmed {
+            return Some(Step::StopReplication);
+        }
+        if !offline && self.memory.stopped_for_offline {
+            return Some(Step::StartReplication);
+        }
+        if !self.memory.holding || offline {
+            return None;
+        }
+        let order = self.memory.order.as_ref();
+        // While there is no writer at all nothing has been compared yet: only another writer, or the monitor's word,
+        // ends a hold.
+        let hold_on =
+            self.grant().map_or(order.is_none_or(|order| order.active_master.is_none()), |grant| grant.hold);
+        if !hold_on {
+            return Some(Step::ResumeReceiving);
+        }
+        // A restarted server starts its replication by itself.
+        (self.receiving == Some(true)).then_some(Step::StopReceiving)
+    }
+}

@@ -1,0 +1,45 @@
+//! What the agent tells the monitor of itself.
+
+use super::mind::AgentMind;
+use super::step::{Lane, Step};
+use crate::message::{AgentStatus, ServerView};
+
+impl AgentMind {
+    fn has_looked(&self) -> bool {
+        self.addresses.is_some() && self.server != ServerView::Unknown
+    }
+
+    /// Steps that are under way count as done where that is the careful thing to say: an address on its way to the
+    /// interface is held, a server that is being opened is writable.
+    pub(super) fn compose_status(&self) -> AgentStatus {
+        let mut held: std::collections::BTreeSet<_> =
+            self.addresses.iter().flatten().map(|held| held.role.clone()).collect();
+        if let Some(Step::AddAddress(role)) = self.busy.get(&Lane::Address) {
+            held.insert(role.clone());
+        }
+        let server = match (self.server, self.busy.get(&Lane::Server)) {
+            (ServerView::Up { .. }, Some(Step::OpenWrites)) => ServerView::Up { writable: true },
+            (view, _) => view,
+        };
+        let order = self.memory.order.as_ref();
+        AgentStatus {
+            // Before both were looked at, holding nothing and not being writable are no answers to an order.
+            taken_in: order.filter(|_| self.has_looked()).map(|order| order.id),
+            applied: self.applied,
+            problem: (!self.problem.is_empty())
+                .then(|| self.problem.values().cloned().collect::<Vec<_>>().join("; ")),
+            state: order.map(|order| order.state),
+            roles: order.map(|order| order.roles.clone()).unwrap_or_default(),
+            held,
+            server,
+            released_at: self.released_at.clone(),
+            approached: self.approached.clone(),
+            holding: self.memory.holding,
+            source_ip: self.source_ip,
+            gtid: self.gtid.clone(),
+            // Both belong to the host and are filled in by the shell when it sends.
+            uptime: std::time::Duration::ZERO,
+            boot_id: String::new(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The single things an agent can do to its host, each with a bounded time given by the shell.
+
+use std::time::Duration;
+
+use crate::message::{LogPosition, OrderId, Takeover};
+use crate::names::Role;
+
+/// Steps of one lane are carried out one after the other, lanes side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    Address,
+    Server,
+}
+
+impl Lane {
+    pub const ALL: [Lane; 2] = [Self::Address, Self::Server];
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    AddAddress(Role),
+    DropAddress(Role),
+    /// Read-only, with a short wait for locks.
+    CloseWrites,
+    OpenWrites,
+    /// Where this server's log ends.
+    ReadPosition,
+    /// End every client thread but those of the replication, the monitor and the agent.
+    EndClients,
+    /// End the threads that keep the server from becoming read-only.
+    EndWriters,
+    CatchUp(Takeover),
+    StopReplication,
+    StartReplication,
+    StopReceiving,
+    ResumeReceiving,
+    Approach {
+        id: OrderId,
+        limit: Duration,
+    },
+}
+
+impl Step {
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::AddAddress(_) | Self::DropAddress(_) => Lane::Address,
+            Self::CloseWrites
+            | Self::OpenWrites
+            | Self::ReadPosition
+            | Self::EndClients
+            | Self::EndWriters
+            | Self::CatchUp(_)
+            | Self::StopReplication
+            | Self::StartReplication
+            | Self::StopReceiving
+            | Self::ResumeReceiving
+            | Self::Approach { .. } => Lane::Server,
+        }
+    }
+
+    /// The step in words, for the log.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::AddAddress(role) => format!("add the address of {role}"),
+            Self::DropAddress(role) => format!("take off the address of {role}"),
+            Self::CloseWrites => "make the server read-only".to_owned(),
+            Self::OpenWrites => "make the server writable".to_owned(),
+            Self::ReadPosition => "read the final position of the binary log".to_owned(),
+            Self::EndClients => "end the client threads".to_owned(),
+            Self::EndWriters => "end the threads that hold locks".to_owned(),
+            Self::CatchUp(_) => "apply what was received from the old writer".to_owned(),
+            Self::StopReplication => "stop replication".to_owned(),
+            Self::StartReplication => "start replication".to_owned(),
+            Self::StopReceiving => "stop receiving from the old writer".to_owned(),
+            Self::ResumeReceiving => "receive from the old writer again".to_owned(),
+            Self::Approach { .. } => "catch up before a planned move".to_owned(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StepOutcome {
+    Done,
+    Position(LogPosition),
+    /// Somebody holds a lock that the step would have to wait for; nothing was left behind.
+    LockHeld,
+    /// What went wrong, for people.
+    Failed(String),
+}

@@ -1,0 +1,440 @@
+//! The agent's mind against a host that does what it is asked, one step at a time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::gtid::GtidView;
+use crate::message::{AgentStatus, LogPosition, Order, OrderId, ServerView, Takeover, WriterGrant};
+use crate::moment::Moment;
+use crate::names::{HostName, Role, RoleName};
+use crate::state::HostState;
+
+const UP: ServerView = ServerView::Up { writable: false };
+const WRITABLE: ServerView = ServerView::Up { writable: true };
+const SILENT: ServerView = ServerView::Silent { writable_before: true };
+
+fn writer() -> Role {
+    Role::parse("writer(192.168.8.30)").unwrap()
+}
+
+fn reader() -> Role {
+    Role::parse("reader(192.168.8.34)").unwrap()
+}
+
+fn settings() -> AgentSettings {
+    AgentSettings {
+        host: HostName::from("db1"),
+        active_master_role: RoleName::from("writer"),
+        max_kill_retries: 2,
+    }
+}
+
+struct Fixture {
+    mind: AgentMind,
+    now: Moment,
+    /// Steps asked for and not ended yet.
+    steps: Vec<Step>,
+    reports: Vec<AgentStatus>,
+    saved: Option<AgentMemory>,
+    announced: Vec<Role>,
+    number: u64,
+}
+
+impl Fixture {
+    fn new(memory: AgentMemory) -> Self {
+        Self {
+            mind: AgentMind::new(settings(), memory),
+            now: Moment::from_secs(100),
+            steps: Vec::new(),
+            reports: Vec::new(),
+            saved: None,
+            announced: Vec::new(),
+            number: 0,
+        }
+    }
+
+    /// An agent that knows its host: these addresses with our mark, this server.
+    fn on(held: &[Role], view: ServerView, memory: AgentMemory) -> Self {
+        let mut fixture = Self::new(memory);
+        fixture.addresses(held, true);
+        fixture.sees(view);
+        fixture
+    }
+
+    /// The writer in its everyday life.
+    fn writing() -> Self {
+        let mut fixture = Self::on(&[], UP, AgentMemory::default());
+        fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Fresh, false)));
+        fixture.run();
+        assert_eq!(fixture.status().server, WRITABLE);
+        fixture
+    }
+
+    fn step(&mut self, event: AgentEvent) {
+        for action in self.mind.step(self.now, event) {
+            match action {
+                AgentAction::Do(step) => self.steps.push(step),
+                AgentAction::Announce(role) => self.announced.push(role),
+                AgentAction::Report(status) => self.reports.push(*status),
+                AgentAction::Save(memory) => self.saved = Some(memory),
+                AgentAction::Log(..) => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+        self.step(AgentEvent::Tick);
+    }
+
+    fn sees(&mut self, view: ServerView) {
+        self.sees_asked(view, self.now, None);
+    }
+
+    fn sees_asked(&mut self, view: ServerView, asked: Moment, gtid: Option<GtidView>) {
+        self.step(AgentEvent::ServerSeen { view, asked, source_ip: None, gtid, receiving: None });
+    }
+
+    fn addresses(&mut self, held: &[Role], ours: bool) {
+        let held = held.iter().map(|role| HeldAddress { role: role.clone(), ours }).collect();
+        self.step(AgentEvent::AddressesSeen(held));
+    }
+
+    fn order(&mut self, state: HostState, roles: &[Role], grant: Option<(u64, Takeover, bool)>) {
+        self.number += 1;
+        let master = if grant.is_some() { "db1" } else { "db2" };
+        self.step(AgentEvent::Ordered(Order {
+            id: OrderId { instance: 1, number: self.number },
+            state,
+            roles: roles.iter().cloned().collect(),
+            active_master: Some(HostName::from(master)),
+            writer: grant.map(|(choice, takeover, hold)| WriterGrant { choice, takeover, hold }),
+        }));
+    }
+
+    fn end(&mut self, step: &Step, outcome: StepOutcome) {
+        let index = self.steps.iter().position(|asked| asked == step).expect("the step was asked for");
+        let step = self.steps.remove(index);
+        self.step(AgentEvent::StepEnded { step, outcome });
+    }
+
+    /// Ends steps well, oldest first, until nothing is asked for; the order in which they were asked for.
+    fn run(&mut self) -> Vec<Step> {
+        let mut done = Vec::new();
+        while let Some(step) = self.steps.first().cloned() {
+            let outcome = match step {
+                Step::ReadPosition => StepOutcome::Position(position()),
+                _ => StepOutcome::Done,
+            };
+            self.end(&step, outcome);
+            done.push(step);
+            assert!(done.len() < 50, "{done:?}");
+        }
+        done
+    }
+
+    fn status(&self) -> AgentStatus {
+        self.mind.status()
+    }
+
+    fn release(&mut self) {
+        self.order(HostState::Online, &[], None);
+    }
+}
+
+fn position() -> LogPosition {
+    LogPosition { file: "bin.000003".into(), position: 99 }
+}
+
+#[test]
+fn a_planned_release_closes_reads_the_position_ends_clients_and_only_then_drops_the_address() {
+    let mut fixture = Fixture::writing();
+    fixture.release();
+    assert!(fixture.status().held.contains(&writer()) && fixture.status().server == WRITABLE);
+    let done = fixture.run();
+    assert_eq!(done, [Step::CloseWrites, Step::ReadPosition, Step::EndClients, Step::DropAddress(writer())]);
+    let status = fixture.status();
+    assert_eq!((status.held.len(), status.server), (0, UP));
+    assert_eq!(status.released_at, Some((OrderId { instance: 1, number: 2 }, position())));
+    assert_eq!(status.applied, Some(OrderId { instance: 1, number: 2 }));
+    assert_eq!(fixture.saved.unwrap().order.unwrap().id.number, 2);
+}
+
+#[test]
+fn nothing_is_called_gone_while_a_step_for_it_is_under_way() {
+    let mut fixture = Fixture::writing();
+    fixture.release();
+    fixture.end(&Step::CloseWrites, StepOutcome::Done);
+    fixture.end(&Step::ReadPosition, StepOutcome::Position(position()));
+    fixture.end(&Step::EndClients, StepOutcome::Done);
+    assert_eq!(fixture.steps, [Step::DropAddress(writer())]);
+    assert!(fixture.status().held.contains(&writer()));
+    assert_eq!(fixture.status().applied, Some(OrderId { instance: 1, number: 1 }));
+}
+
+#[test]
+fn a_server_that_is_gone_or_silent_loses_the_address_first() {
+    for view in [ServerView::Gone, SILENT] {
+        let mut fixture = Fixture::writing();
+        fixture.sees(view);
+        fixture.release();
+        assert_eq!(fixture.steps, [Step::DropAddress(writer())], "{view:?}");
+        fixture.run();
+        assert!(fixture.status().held.is_empty());
+        fixture.sees(WRITABLE);
+        assert_eq!(fixture.steps[0], Step::CloseWrites, "and is closed when it is back");
+    }
+}
+
+#[test]
+fn a_dead_server_loses_its_writer_address_without_an_order_and_gets_it_back() {
+    let mut fixture = Fixture::writing();
+    fixture.sees(ServerView::Gone);
+    assert_eq!(fixture.run(), [Step::DropAddress(writer())]);
+    fixture.sees(UP);
+    assert_eq!(fixture.run(), [Step::OpenWrites, Step::AddAddress(writer())]);
+}
+
+#[test]
+fn a_new_writer_catches_up_opens_takes_the_address_and_announces_it() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    let after = Takeover::After(position());
+    fixture.order(HostState::Online, &[writer()], Some((1, after.clone(), false)));
+    assert_eq!(fixture.steps, [Step::CatchUp(after.clone())]);
+    let done = fixture.run();
+    assert_eq!(done, [Step::CatchUp(after), Step::OpenWrites, Step::AddAddress(writer())]);
+    assert_eq!(fixture.announced, [writer()]);
+}
+
+#[test]
+fn nothing_is_opened_before_catching_up_has_succeeded_and_failures_are_tried_again_and_reported() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    let catch_up = Step::CatchUp(Takeover::Lost);
+    for _ in 0..3 {
+        fixture.end(&catch_up, StepOutcome::Failed("the SQL thread has stopped".into()));
+        assert!(fixture.status().problem.unwrap().contains("the SQL thread has stopped"));
+        assert_eq!(fixture.status().applied, None);
+        fixture.pass(999);
+        assert!(fixture.steps.is_empty());
+        fixture.pass(1);
+        assert_eq!(fixture.steps.len(), 1);
+    }
+    fixture.run();
+    assert_eq!((fixture.status().problem, fixture.status().server), (None, WRITABLE));
+}
+
+#[test]
+fn catching_up_for_an_earlier_choice_does_not_count_for_a_later_one() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Fresh, false)));
+    fixture.order(HostState::Online, &[writer()], Some((2, Takeover::Fresh, false)));
+    let catch_up = Step::CatchUp(Takeover::Fresh);
+    assert_eq!(fixture.run()[..3], [catch_up.clone(), catch_up, Step::OpenWrites]);
+}
+
+#[test]
+fn a_chosen_server_that_is_writable_already_is_closed_until_it_has_caught_up() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[], None);
+    fixture.sees(WRITABLE);
+    fixture.steps.clear();
+    let mut fixture = Fixture::on(&[], WRITABLE, AgentMemory::default());
+    fixture.end(&Step::CloseWrites, StepOutcome::Failed("no".into()));
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Fresh, false)));
+    let done: Vec<Step> = fixture.run();
+    let catch_up = done.iter().position(|step| *step == Step::CatchUp(Takeover::Fresh)).unwrap();
+    assert_eq!(done[0], Step::CloseWrites);
+    assert!(done[..catch_up].iter().all(|step| *step != Step::AddAddress(writer())));
+}
+
+#[test]
+fn locks_get_their_rounds_of_patience_and_then_their_holders_are_ended() {
+    let mut fixture = Fixture::writing();
+    fixture.release();
+    for _ in 0..2 {
+        fixture.end(&Step::CloseWrites, StepOutcome::LockHeld);
+        assert!(fixture.steps.is_empty(), "writes flow meanwhile");
+        fixture.pass(200);
+    }
+    assert_eq!(fixture.run()[..2], [Step::EndWriters, Step::CloseWrites]);
+}
+
+#[test]
+fn a_position_that_cannot_be_read_or_clients_that_do_not_end_keep_no_address() {
+    let mut fixture = Fixture::writing();
+    fixture.release();
+    fixture.end(&Step::CloseWrites, StepOutcome::Done);
+    fixture.end(&Step::ReadPosition, StepOutcome::Failed("no".into()));
+    fixture.pass(1000);
+    fixture.end(&Step::EndClients, StepOutcome::Failed("no".into()));
+    assert_eq!(fixture.run(), [Step::DropAddress(writer())]);
+    assert_eq!(fixture.status().released_at, None);
+}
+
+#[test]
+fn a_restart_with_its_memory_keeps_roles_addresses_and_server_as_they_are() {
+    let memory = Fixture::writing().saved.unwrap();
+    let mut fixture = Fixture::on(&[writer()], WRITABLE, memory);
+    fixture.pass(1000);
+    assert!(fixture.steps.is_empty());
+    assert_eq!(fixture.status().applied, Some(OrderId { instance: 1, number: 1 }));
+}
+
+#[test]
+fn an_order_counts_as_taken_in_only_once_addresses_and_server_have_been_looked_at() {
+    let memory = Fixture::writing().saved.unwrap();
+    let mut fixture = Fixture::new(memory);
+    assert_eq!(fixture.status().taken_in, None);
+    fixture.addresses(&[writer()], true);
+    assert_eq!(fixture.status().taken_in, None);
+    fixture.sees(WRITABLE);
+    assert_eq!(fixture.status().taken_in, Some(OrderId { instance: 1, number: 1 }));
+}
+
+#[test]
+fn at_first_contact_marked_addresses_come_down_and_the_server_is_closed() {
+    let mut fixture = Fixture::on(&[writer(), reader()], WRITABLE, AgentMemory::default());
+    let done = fixture.run();
+    assert!(done.contains(&Step::CloseWrites) && done.contains(&Step::DropAddress(reader())));
+    assert!(fixture.status().held.is_empty());
+}
+
+#[test]
+fn at_first_contact_a_running_writer_of_2_2_1_is_left_alone() {
+    let mut fixture = Fixture::new(AgentMemory::default());
+    fixture.addresses(&[writer(), reader()], false);
+    fixture.sees(WRITABLE);
+    assert!(fixture.steps.is_empty());
+    assert!(fixture.status().held.contains(&writer()));
+    fixture.order(HostState::Online, &[writer(), reader()], Some((1, Takeover::Keep, false)));
+    assert!(fixture.steps.is_empty());
+}
+
+#[test]
+fn a_server_that_comes_up_writable_where_the_role_is_not_is_closed_at_once() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[reader()], None);
+    fixture.run();
+    fixture.sees(WRITABLE);
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+}
+
+#[test]
+fn a_flushed_address_is_put_back() {
+    let mut fixture = Fixture::writing();
+    fixture.addresses(&[], true);
+    assert_eq!(fixture.steps, [Step::AddAddress(writer())]);
+}
+
+#[test]
+fn a_hold_is_kept_until_the_monitor_lifts_it_or_another_writes() {
+    let lost = || Some((1, Takeover::Lost, true));
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[writer()], lost());
+    assert!(fixture.saved.as_ref().unwrap().holding, "remembered before it is done");
+    fixture.run();
+    assert!(fixture.status().holding);
+    let (now, view) = (fixture.now, WRITABLE);
+    fixture.step(AgentEvent::ServerSeen {
+        view,
+        asked: now,
+        source_ip: None,
+        gtid: None,
+        receiving: Some(true),
+    });
+    assert_eq!(fixture.run(), [Step::StopReceiving], "a restarted server receives by itself");
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, false)));
+    assert_eq!(fixture.run(), [Step::ResumeReceiving]);
+    assert!(!fixture.status().holding);
+}
+
+#[test]
+fn a_hold_outlives_a_time_without_any_writer() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    fixture.run();
+    let id = OrderId { instance: 1, number: 9 };
+    let nobody = Order {
+        id,
+        state: HostState::HardOffline,
+        roles: BTreeSet::new(),
+        active_master: None,
+        writer: None,
+    };
+    fixture.step(AgentEvent::Ordered(nobody.clone()));
+    assert!(!fixture.run().contains(&Step::ResumeReceiving));
+    fixture.step(AgentEvent::Ordered(Order { active_master: Some("db2".into()), ..nobody }));
+    assert_eq!(fixture.run(), [Step::ResumeReceiving]);
+}
+
+#[test]
+fn admin_offline_stops_replication_and_leaving_it_starts_it() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::AdminOffline, &[], None);
+    assert!(fixture.saved.as_ref().unwrap().stopped_for_offline, "remembered before it is done");
+    assert_eq!(fixture.run(), [Step::StopReplication]);
+    fixture.sees(ServerView::Gone);
+    fixture.sees(UP);
+    assert_eq!(fixture.run(), [Step::StopReplication], "a restarted server replicates by itself");
+    fixture.order(HostState::Online, &[], None);
+    assert_eq!(fixture.run(), [Step::StartReplication]);
+}
+
+#[test]
+fn a_host_chosen_right_after_admin_offline_replicates_before_it_catches_up() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::AdminOffline, &[], None);
+    fixture.run();
+    let after = Takeover::After(position());
+    fixture.order(HostState::Online, &[writer()], Some((1, after.clone(), false)));
+    assert_eq!(fixture.run()[..2], [Step::StartReplication, Step::CatchUp(after)]);
+}
+
+#[test]
+fn a_held_replication_goes_on_before_a_position_of_the_old_writer_is_waited_for() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory { holding: true, ..AgentMemory::default() });
+    let after = Takeover::After(position());
+    fixture.order(HostState::Online, &[writer()], Some((1, after.clone(), false)));
+    assert_eq!(fixture.run()[..2], [Step::ResumeReceiving, Step::CatchUp(after)]);
+}
+
+#[test]
+fn an_approach_is_answered_with_its_number_whatever_comes_of_it() {
+    let (id, limit) = (OrderId { instance: 1, number: 5 }, Duration::from_secs(3));
+    for outcome in [StepOutcome::Done, StepOutcome::Failed("behind".into())] {
+        let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+        fixture.step(AgentEvent::ApproachOrdered { id, limit });
+        fixture.end(&Step::Approach { id, limit }, outcome.clone());
+        let approached = fixture.status().approached.unwrap();
+        assert_eq!((approached.id, approached.outcome.is_ok()), (id, outcome == StepOutcome::Done));
+        assert_eq!(fixture.status().problem, None);
+    }
+}
+
+#[test]
+fn an_answer_older_than_our_own_last_change_is_not_believed_in_any_part() {
+    let mut fixture = Fixture::writing();
+    let before = fixture.now;
+    fixture.pass(50);
+    fixture.release();
+    fixture.run();
+    let gtid = GtidView { server_id: 12, binlog_state: "0-12-9".into(), slave_pos: String::new() };
+    fixture.sees_asked(WRITABLE, before, Some(gtid.clone()));
+    assert_eq!((fixture.status().server, fixture.status().gtid), (UP, None));
+    assert!(fixture.steps.is_empty());
+    fixture.sees_asked(UP, fixture.now, Some(gtid.clone()));
+    assert_eq!(fixture.status().gtid, Some(gtid));
+}
+
+#[test]
+fn a_status_is_reported_only_when_it_differs() {
+    let mut fixture = Fixture::writing();
+    fixture.reports.clear();
+    fixture.pass(100);
+    fixture.sees(WRITABLE);
+    assert!(fixture.reports.is_empty());
+    fixture.sees(ServerView::Refusing);
+    assert_eq!(fixture.reports.len(), 1);
+}

@@ -1,0 +1,149 @@
+//! What the monitor's mind is told and what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::{CheckKind, Verdict};
+use crate::message::{AgentStatus, ToAgent};
+use crate::moment::Moment;
+use crate::names::{HostName, Role};
+use crate::state::HostState;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time went on; nothing else.
+    Tick,
+    /// Whether any of `ping_ips` answered.
+    NetworkChecked {
+        reachable: bool,
+    },
+    Checked {
+        host: HostName,
+        kind: CheckKind,
+        verdict: Verdict,
+        /// When the probe began.
+        started: Moment,
+        /// The wall-clock time as `checks` shows it.
+        stamp: String,
+    },
+    /// A session with an agent began.
+    AgentConnected {
+        host: HostName,
+        status: Box<AgentStatus>,
+    },
+    AgentReported {
+        host: HostName,
+        status: Box<AgentStatus>,
+    },
+    /// A session ended, or could not be had.
+    AgentLost {
+        host: HostName,
+        reason: String,
+    },
+    HostKillEnded {
+        host: HostName,
+        outcome: Result<(), String>,
+    },
+    /// A line came in on the control port.
+    Commanded {
+        client: u64,
+        line: String,
+    },
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Tell {
+        host: HostName,
+        message: ToAgent,
+    },
+    /// Run the operator's program that turns a host off.
+    KillHost {
+        host: HostName,
+        ping: bool,
+    },
+    Answer {
+        client: u64,
+        text: String,
+    },
+    SaveStatus(String),
+    Log(LogLevel, String),
+}
+
+impl Action {
+    pub(super) fn log(level: LogLevel, text: impl Into<String>) -> Self {
+        Self::Log(level, text.into())
+    }
+}
+
+/// The levels of 2.2.1's log. `Fatal` marks what an operator must see, every state change above all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+impl LogLevel {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Error => "ERROR",
+            Self::Fatal => "FATAL",
+        }
+    }
+}
+
+/// The monitor's status file, read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    pub hosts: BTreeMap<HostName, (HostState, BTreeSet<Role>)>,
+}
+
+impl Restored {
+    /// Reads `HOST|STATE|roles` lines. Lines that make no sense are returned for the log and otherwise ignored: half a
+    /// file is worth more than none, and every claim in it is only one vote.
+    pub fn parse(text: &str) -> (Self, Vec<String>) {
+        let mut restored = Self::default();
+        let mut odd = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            match Self::parse_line(line) {
+                Some((host, state, roles)) => {
+                    restored.hosts.insert(host, (state, roles));
+                }
+                None => odd.push(line.to_owned()),
+            }
+        }
+        (restored, odd)
+    }
+
+    fn parse_line(line: &str) -> Option<(HostName, HostState, BTreeSet<Role>)> {
+        let mut fields = line.split('|');
+        let (host, state, roles) = (fields.next()?, fields.next()?, fields.next()?);
+        let roles =
+            roles.split(',').filter(|role| !role.is_empty()).map(|role| Role::parse(role).ok()).collect();
+        Some((HostName::from(host), state.parse().ok()?, roles))
+            .and_then(|(host, state, roles): (_, _, Option<_>)| Some((host, state, roles?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_file_of_2_2_1_is_read_and_odd_lines_are_reported() {
+        let text = "db1|ONLINE|reader(192.168.8.34),writer(192.168.8.30)\ndb2|HARD_OFFLINE|\nrubbish\ndb3|NOWHERE|\n";
+        let (restored, odd) = Restored::parse(text);
+        assert_eq!(odd, ["rubbish", "db3|NOWHERE|"]);
+        let (state, roles) = &restored.hosts[&HostName::from("db1")];
+        assert_eq!(*state, HostState::Online);
+        assert_eq!(Role::join(roles, ","), "reader(192.168.8.34),writer(192.168.8.30)");
+        assert_eq!(restored.hosts[&HostName::from("db2")], (HostState::HardOffline, BTreeSet::new()));
+    }
+}

@@ -1,0 +1,156 @@
+//! One host as the monitor knows it: its checks, its agent, its state and how often it left ONLINE.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::check::{Check, CheckKind};
+use crate::message::{AgentStatus, Order, ServerView};
+use crate::moment::Moment;
+use crate::names::Role;
+use crate::state::HostState;
+
+/// What became of killing a host that could not be told to let go of its roles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Kill {
+    #[default]
+    NotTried,
+    Running,
+    Killed,
+    FailedAt(Moment),
+}
+
+/// The agent's side of the host. The last status stays after the session is lost, as old evidence for people.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agent {
+    pub(super) connected: bool,
+    /// A session was there, or could not be had: the first decision waits for either.
+    pub(super) tried: bool,
+    pub(super) status: AgentStatus,
+    /// Since when the agent has been saying that its server does not answer.
+    pub(super) silent_since: Option<Moment>,
+    /// Since when the agent has been saying that its server has ended.
+    pub(super) gone_since: Option<Moment>,
+    pub(super) sent: Option<(Order, Moment)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) state: HostState,
+    pub(super) since: Moment,
+    pub(super) checks: BTreeMap<CheckKind, Check>,
+    pub(super) agent: Agent,
+    pub(super) leaves: VecDeque<Moment>,
+    pub(super) flapping: bool,
+    /// When it left ONLINE for HARD_OFFLINE, and the boot it was in then.
+    pub(super) down: Option<(Moment, String)>,
+    /// How long it had been down when it came back, if that was short and within the same boot.
+    pub(super) quick_return: Option<Duration>,
+    pub(super) kill: Kill,
+    pub(super) warned_unfenced: BTreeSet<Role>,
+}
+
+impl Host {
+    pub(super) fn new() -> Self {
+        Self {
+            state: HostState::Unknown,
+            since: Moment::ZERO,
+            checks: CheckKind::ALL.into_iter().map(|kind| (kind, Check::new())).collect(),
+            agent: Agent::default(),
+            leaves: VecDeque::new(),
+            flapping: false,
+            down: None,
+            quick_return: None,
+            kill: Kill::NotTried,
+            warned_unfenced: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn check(&self, kind: CheckKind) -> &Check {
+        self.checks.get(&kind).expect("every kind of check is put in by new()")
+    }
+
+    pub(super) fn good(&self, kind: CheckKind) -> bool {
+        self.check(kind).good()
+    }
+
+    /// The mysql check together with what the agent saw: it notices the end of its server long before a probe.
+    pub(super) fn server_well(&self, trap: Duration, now: Moment) -> bool {
+        let hung = self.agent.silent_since.is_some_and(|since| now.since(since) >= trap);
+        self.good(CheckKind::Mysql) && self.agent.gone_since.is_none() && !hung
+    }
+
+    /// Whether the agent, heard of just now, says that its server is well.
+    pub(super) fn vouched(&self) -> bool {
+        self.agent.connected && self.agent.status.server.is_up()
+    }
+
+    pub(super) fn take_in_status(&mut self, now: Moment, status: AgentStatus) {
+        let agent = &mut self.agent;
+        match status.server {
+            ServerView::Gone => {
+                agent.gone_since.get_or_insert(now);
+                agent.silent_since = None;
+            }
+            ServerView::Silent { .. } => {
+                agent.silent_since.get_or_insert(now);
+                agent.gone_since = None;
+            }
+            ServerView::Up { .. } | ServerView::Refusing => {
+                agent.gone_since = None;
+                agent.silent_since = None;
+            }
+            ServerView::Unknown => {}
+        }
+        agent.status = status;
+    }
+
+    /// Counts a leave of ONLINE; true when the host is flapping from now on.
+    pub(super) fn count_leave(&mut self, now: Moment, count: u32, within: Duration) -> bool {
+        self.leaves.push_back(now);
+        while self.leaves.front().is_some_and(|first| now.since(*first) > within) {
+            self.leaves.pop_front();
+        }
+        let flapping = self.leaves.len() > count as usize;
+        let begins = flapping && !self.flapping;
+        self.flapping |= flapping;
+        begins
+    }
+
+    pub(super) fn clear_flapping(&mut self) {
+        self.flapping = false;
+        self.leaves.clear();
+    }
+
+    /// How long all four checks have been as they are.
+    pub(super) fn checks_unchanged_for(&self, now: Moment) -> Duration {
+        self.checks.values().map(|check| now.since(check.changed())).min().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_flaps_after_more_leaves_than_allowed_within_the_time() {
+        let mut host = Host::new();
+        let hour = Duration::from_secs(3600);
+        for second in [0, 10, 20] {
+            assert!(!host.count_leave(Moment::from_secs(second), 3, hour));
+        }
+        assert!(host.count_leave(Moment::from_secs(30), 3, hour));
+        assert!(host.flapping);
+        assert!(!host.count_leave(Moment::from_secs(40), 3, hour), "told once");
+        host.clear_flapping();
+        assert!(!host.count_leave(Moment::from_secs(50), 3, hour));
+    }
+
+    #[test]
+    fn leaves_longer_ago_than_the_flap_duration_are_forgotten() {
+        let mut host = Host::new();
+        let minute = Duration::from_secs(60);
+        for second in [0, 50, 100, 150, 200, 250] {
+            assert!(!host.count_leave(Moment::from_secs(second), 3, minute), "at {second}");
+        }
+    }
+}

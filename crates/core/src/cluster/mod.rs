@@ -1,0 +1,377 @@
+//! The monitor's mind: hosts, roles and modes, stepped by events.
+//!
+//! It sees only what its events tell it and does nothing itself. Each event is taken in first; then every rule that can
+//! apply is applied, and the orders that follow are handed out as actions.
+
+mod command;
+mod event;
+mod host;
+mod moves;
+mod placement;
+mod rules;
+mod show;
+mod slots;
+mod startup;
+mod transition;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use host::Host;
+use moves::Move;
+use slots::Slot;
+use startup::Phase;
+
+use crate::check::{Check, CheckKind, Turn, Verdict};
+use crate::message::{AgentStatus, Order, OrderId, ToAgent};
+use crate::moment::Moment;
+use crate::names::{HostName, Role};
+use crate::settings::{HostMode, Settings};
+use crate::state::{HostState, Mode};
+
+pub use event::{Action, Event, LogLevel, Restored};
+pub use rules::Rule;
+
+/// The full state is sent again after this long, as a repair and not as the way news travels.
+const REPEAT: Duration = Duration::from_secs(3);
+
+/// The deciding half of `mmm_mond`.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    settings: Settings,
+    hosts: BTreeMap<HostName, Host>,
+    slots: BTreeMap<Role, Slot>,
+    moves: Vec<Move>,
+    phase: Phase,
+    mode: Mode,
+    /// Why the monitor is passive, for `show`.
+    passive_cause: String,
+    network: bool,
+    network_since: Moment,
+    restored: Option<Restored>,
+    next_number: u64,
+    next_choice: u64,
+    /// When the first of both masters became ONLINE, in wait mode.
+    first_master_online: Option<Moment>,
+    saved: Option<String>,
+}
+
+impl Cluster {
+    /// `restored` is what the status file says; `None` when there is none.
+    pub fn new(settings: Settings, restored: Option<Restored>) -> Self {
+        Self {
+            hosts: settings.hosts.keys().map(|name| (name.clone(), Host::new())).collect(),
+            slots: settings.all_roles().map(|role| (role, Slot::default())).collect(),
+            moves: Vec::new(),
+            phase: Phase::WaitingForNetwork,
+            mode: settings.mode,
+            passive_cause: String::new(),
+            network: false,
+            network_since: Moment::ZERO,
+            restored,
+            next_number: 1,
+            next_choice: settings.instance,
+            first_master_online: None,
+            saved: None,
+            settings,
+        }
+    }
+
+    /// Takes in one event and says what to do.
+    #[must_use]
+    pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::NetworkChecked { reachable } => self.take_in_network(now, reachable, &mut actions),
+            Event::Checked { host, kind, verdict, started, stamp } => {
+                self.take_in_check(now, &host, kind, &verdict, started, &stamp, &mut actions);
+            }
+            Event::AgentConnected { host, status } => {
+                self.take_in_agent(&host, &mut actions);
+                self.take_in_status(now, &host, *status, &mut actions);
+            }
+            Event::AgentReported { host, status } => {
+                self.take_in_status(now, &host, *status, &mut actions);
+            }
+            Event::AgentLost { host, reason } => self.lose_agent(&host, &reason, &mut actions),
+            Event::HostKillEnded { host, outcome } => self.end_kill(now, &host, outcome, &mut actions),
+            Event::Commanded { client, line } => self.obey(now, client, &line, &mut actions),
+        }
+        self.react(now, &mut actions);
+        actions
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// State of a host, for tests and the simulator.
+    pub fn state_of(&self, host: &str) -> Option<HostState> {
+        self.hosts.get(host).map(|host| host.state)
+    }
+
+    /// The host that has, or is about to get, the writer role.
+    pub fn active_master(&self) -> Option<&HostName> {
+        self.slots
+            .iter()
+            .find(|(role, _)| self.settings.is_writer(role))
+            .and_then(|(_, slot)| slot.holder.as_ref())
+    }
+
+    /// Roles assigned to a host.
+    pub fn roles_of(&self, host: &HostName) -> BTreeSet<Role> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.holder.as_ref() == Some(host))
+            .map(|(role, _)| role.clone())
+            .collect()
+    }
+
+    fn react(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if !self.has_started() {
+            self.try_start(now, actions);
+        }
+        if !self.has_started() || !self.network {
+            return;
+        }
+        if self.mode != Mode::Passive {
+            self.update_states(now, actions);
+            self.leave_wait_mode(now, actions);
+            self.free_kept_roles(actions);
+            self.progress_moves(now, actions);
+            self.place_roles(now, actions);
+            self.settle_slots(now, actions);
+            self.lift_holds(actions);
+            self.send_orders(now, actions);
+            self.save_status(actions);
+        }
+    }
+
+    fn take_in_network(&mut self, now: Moment, reachable: bool, actions: &mut Vec<Action>) {
+        let before = std::mem::replace(&mut self.network, reachable);
+        if before != reachable {
+            self.network_since = now;
+            // Failures from before count for nothing: nobody could see whether they lasted.
+            for host in self.hosts.values_mut() {
+                host.checks.values_mut().for_each(Check::forgive);
+            }
+        }
+        match &self.phase {
+            Phase::WaitingForNetwork if reachable => {
+                actions.push(Action::log(LogLevel::Info, "Network connection is available."));
+                actions.push(Action::log(LogLevel::Info, "Performing initial checks..."));
+                self.phase = Phase::Checking { since: now };
+            }
+            Phase::Running if before != reachable => {
+                let word = if reachable { "reachable" } else { "unreachable" };
+                actions.push(Action::log(LogLevel::Fatal, format!("Network is {word}")));
+            }
+            Phase::WaitingForNetwork | Phase::Checking { .. } | Phase::Running => {}
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
+    fn take_in_check(
+        &mut self,
+        now: Moment,
+        name: &HostName,
+        kind: CheckKind,
+        verdict: &Verdict,
+        started: Moment,
+        stamp: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        // Without a network of its own the monitor sees every check fail and believes none of it.
+        if (!self.network || started < self.network_since) && matches!(verdict, Verdict::Bad(_)) {
+            return;
+        }
+        let trap = self.settings.trap_of(kind);
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if kind == CheckKind::Mysql
+            && matches!(verdict, Verdict::Good(_))
+            && !host.agent.connected
+            && host.agent.gone_since.is_some_and(|gone| gone < started)
+        {
+            // The agent that said so is not there any more, and the server answered after it.
+            host.agent.gone_since = None;
+        }
+        let check = host.checks.entry(kind).or_default();
+        let turn = check.observe(now, trap, verdict, stamp);
+        let message = check.message();
+        match turn {
+            Turn::Nothing => {}
+            Turn::Recovered => {
+                actions.push(Action::log(LogLevel::Info, format!("Check '{kind}' on '{name}' is ok!")));
+            }
+            Turn::Failed => actions.push(Action::log(
+                LogLevel::Error,
+                format!(
+                    "Check '{kind}' on '{name}' has failed for {} seconds! Message: {message}",
+                    trap.as_secs()
+                ),
+            )),
+            Turn::FailedAtOnce => actions.push(Action::log(
+                LogLevel::Error,
+                format!("Check '{kind}' on '{name}' failed at the first look! Message: {message}"),
+            )),
+            Turn::Unclear => actions.push(Action::log(
+                LogLevel::Warn,
+                format!("Check '{kind}' on '{name}' is in unknown state! Message: {message}"),
+            )),
+        }
+    }
+
+    fn take_in_agent(&mut self, name: &HostName, actions: &mut Vec<Action>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let was_lost = host.agent.tried && !host.agent.connected;
+        host.agent.connected = true;
+        host.agent.tried = true;
+        // Whatever was sent before may not have arrived.
+        host.agent.sent = None;
+        host.kill = host::Kill::NotTried;
+        host.warned_unfenced.clear();
+        if was_lost {
+            actions.push(Action::log(LogLevel::Info, format!("Agent on host '{name}' is reachable again")));
+        }
+    }
+
+    fn take_in_status(
+        &mut self,
+        now: Moment,
+        name: &HostName,
+        status: AgentStatus,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let dropped: Vec<Role> = host.agent.status.held.difference(&status.held).cloned().collect();
+        host.take_in_status(now, status);
+        for role in dropped {
+            let Some(slot) = self.slots.get(&role) else { continue };
+            // A host that kept an address it had lost answered for it until now: whoever asked meanwhile knows it there.
+            if let Some(holder) = slot.holder.clone().filter(|holder| holder != name && slot.grant.is_some())
+            {
+                actions.push(Action::Tell { host: holder, message: ToAgent::Announce(role) });
+            }
+        }
+    }
+
+    fn lose_agent(&mut self, name: &HostName, reason: &str, actions: &mut Vec<Action>) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let news = host.agent.connected || !host.agent.tried;
+        host.agent.connected = false;
+        host.agent.tried = true;
+        // What the agent does not say any more is no evidence of a server that hangs.
+        host.agent.silent_since = None;
+        if news {
+            let text = format!("Can't reach agent on host '{name}': {reason}");
+            actions.push(Action::log(LogLevel::Error, text));
+        }
+    }
+
+    fn leave_wait_mode(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        if self.mode != Mode::Wait {
+            return;
+        }
+        let masters: Vec<&HostName> = self.settings.masters().collect();
+        let online =
+            masters.iter().filter(|name| self.state_of(name.as_str()) == Some(HostState::Online)).count();
+        if online == 0 {
+            self.first_master_online = None;
+            return;
+        }
+        let since = *self.first_master_online.get_or_insert(now);
+        let limit = self.settings.wait_for_other_master;
+        let all = online == masters.len();
+        if !all && (limit.is_zero() || now.since(since) < limit) {
+            return;
+        }
+        self.mode = Mode::Active;
+        let why = if all { "both masters are ONLINE" } else { "the wait for the other master is over" };
+        actions.push(Action::log(LogLevel::Info, format!("Switching into active mode: {why}")));
+    }
+
+    /// Roles that manual or wait mode kept on a failed host leave it once the mode is active.
+    fn free_kept_roles(&mut self, actions: &mut Vec<Action>) {
+        if self.mode.keeps_roles_of_failed_hosts() {
+            return;
+        }
+        let failed: Vec<HostName> = self
+            .hosts
+            .iter()
+            .filter(|(name, host)| host.state != HostState::Online && !self.roles_of(name).is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in failed {
+            self.remove_all_roles(&name, actions);
+        }
+    }
+
+    fn send_orders(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        for name in names {
+            let id = OrderId { instance: self.settings.instance, number: self.next_number };
+            let order = self.order_for(&name, id);
+            let Some(host) = self.hosts.get_mut(&name) else { continue };
+            if !host.agent.connected {
+                continue;
+            }
+            let order = match &host.agent.sent {
+                Some((sent, at)) if sent.asks_the_same(&order) => {
+                    if now.since(*at) < REPEAT {
+                        continue;
+                    }
+                    sent.clone()
+                }
+                Some(_) | None => {
+                    self.next_number += 1;
+                    order
+                }
+            };
+            host.agent.sent = Some((order.clone(), now));
+            actions.push(Action::Tell { host: name, message: ToAgent::Order(order) });
+        }
+    }
+
+    fn order_for(&self, name: &HostName, id: OrderId) -> Order {
+        let writer = self.slots.iter().find(|(role, _)| self.settings.is_writer(role)).map(|(_, slot)| slot);
+        let granted_to = writer.filter(|slot| slot.grant.is_some()).and_then(|slot| slot.holder.clone());
+        Order {
+            id,
+            state: self.hosts.get(name).map_or(HostState::Unknown, |host| host.state),
+            roles: self
+                .slots
+                .iter()
+                .filter(|(_, slot)| slot.grant.is_some() && slot.holder.as_ref() == Some(name))
+                .map(|(role, _)| role.clone())
+                .collect(),
+            writer: writer.filter(|_| granted_to.as_ref() == Some(name)).and_then(|slot| slot.grant.clone()),
+            active_master: granted_to,
+        }
+    }
+
+    fn save_status(&mut self, actions: &mut Vec<Action>) {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for (name, host) in &self.hosts {
+            let roles = self.roles_of(name);
+            let _ = writeln!(text, "{name}|{}|{}", host.state, Role::join(&roles, ","));
+        }
+        if self.saved.as_ref() != Some(&text) {
+            self.saved = Some(text.clone());
+            actions.push(Action::SaveStatus(text));
+        }
+    }
+
+    /// The host whose health is the witness for another one's replication.
+    fn peer_of(&self, name: &HostName) -> Option<HostName> {
+        let host = self.settings.hosts.get(name)?;
+        match host.mode {
+            HostMode::Master => host.peer.clone(),
+            HostMode::Slave => self.active_master().cloned(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+use super::fixture::{Fixture, WRITER, pair, preferring, role};
+use crate::check::CheckKind;
+use crate::gtid::GtidView;
+use crate::message::{ServerView, Takeover};
+use crate::state::HostState;
+
+const GONE: ServerView = ServerView::Gone;
+
+fn takeover(fixture: &Fixture, host: &str) -> Takeover {
+    fixture.orders[host].writer.as_ref().expect("the writer role is granted").takeover.clone()
+}
+
+#[test]
+fn a_planned_move_waits_for_its_target_then_for_the_old_writer_and_then_answers() {
+    let mut fixture = Fixture::running(pair());
+    assert_eq!(fixture.command("move_role writer db2"), "");
+    assert_eq!(fixture.writer(), "db1", "nothing is stopped while the target catches up");
+    assert!(
+        fixture.command("move_role writer db2").starts_with("ERROR: Role 'writer' is being moved already")
+    );
+    fixture.approached(Ok(()));
+    assert_eq!(
+        fixture.answers.last().unwrap(),
+        "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!"
+    );
+    assert!(fixture.logged("FATAL Admin moved role 'writer' from 'db1' to 'db2'"));
+    assert!(!fixture.ordered("db1").contains("writer"));
+    assert!(!fixture.ordered("db2").contains("writer"), "db1 has not let go yet");
+    fixture.agent_obeys("db1");
+    assert!(matches!(takeover(&fixture, "db2"), Takeover::After(position) if position.position == 4711));
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+}
+
+#[test]
+fn a_move_whose_target_does_not_catch_up_leaves_everything_as_it_was() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("move_role writer db2");
+    fixture.approached(Err("it is 300 s behind".into()));
+    assert!(fixture.answers[0].starts_with("ERROR: Role 'writer(192.168.8.30)' stays on 'db1'"));
+    fixture.command("move_role writer db2");
+    fixture.pass(5);
+    assert!(fixture.answers[0].contains("did not say in time"));
+    assert_eq!(fixture.writer(), "db1");
+}
+
+#[test]
+fn the_role_is_never_granted_while_the_old_holder_has_address_or_open_server() {
+    for keep_address in [true, false] {
+        let mut fixture = Fixture::running(pair());
+        fixture.command("set_offline db1");
+        let order = fixture.orders["db1"].clone();
+        fixture.report("db1", |status| {
+            status.taken_in = Some(order.id);
+            if keep_address {
+                status.server = ServerView::Up { writable: false };
+            } else {
+                status.held.clear();
+            }
+        });
+        fixture.pass(600);
+        assert!(!fixture.ordered("db2").contains("writer"), "address kept: {keep_address}");
+        fixture.agent_obeys("db1");
+        assert!(fixture.ordered("db2").contains("writer"));
+    }
+}
+
+#[test]
+fn a_status_that_does_not_answer_the_order_is_no_release() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_offline db1");
+    fixture.report("db1", |status| {
+        status.held.clear();
+        status.server = GONE;
+    });
+    assert!(!fixture.ordered("db2").contains("writer"));
+}
+
+#[test]
+fn the_prefered_host_gets_its_role_back_after_catching_up_and_not_again_at_once_when_it_could_not() {
+    let mut fixture = Fixture::running(preferring("db2"));
+    assert_eq!(fixture.writer(), "db2");
+    fixture.report("db2", |status| {
+        status.server = GONE;
+        status.held.clear();
+    });
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db1");
+    fixture.report("db2", |status| status.server = ServerView::Up { writable: false });
+    fixture.settle();
+    fixture.approached(Err("behind".into()));
+    fixture.settle();
+    assert!(fixture.approaches.is_empty(), "it rests after a failed move");
+    fixture.pass(61);
+    fixture.tick();
+    fixture.approached(Ok(()));
+    fixture.settle();
+    assert!(fixture.ordered("db2").contains("writer"));
+    assert!(
+        fixture.logged("INFO Moving role 'writer(192.168.8.30)' from host 'db1' to preferred host 'db2'")
+    );
+}
+
+fn lost_without_agent(kill_host: Result<(), String>) -> Fixture {
+    let mut settings = pair();
+    settings.kill_host = kill_host;
+    let mut fixture = Fixture::running(settings);
+    fixture.lose("db1");
+    fixture.fail("db1", CheckKind::Ping);
+    fixture
+}
+
+#[test]
+fn an_unreachable_writer_is_killed_before_its_role_goes_on() {
+    let mut fixture = lost_without_agent(Ok(()));
+    assert_eq!(fixture.kills.len(), 1);
+    assert!(!fixture.ordered("db2").contains("writer"));
+    fixture.step(crate::cluster::Event::HostKillEnded { host: "db1".into(), outcome: Ok(()) });
+    assert_eq!(takeover(&fixture, "db2"), Takeover::Lost);
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
+}
+
+#[test]
+fn a_failed_kill_keeps_the_role_where_it_is_and_is_tried_again() {
+    let mut fixture = lost_without_agent(Ok(()));
+    let failed = Err("exit status 1".to_owned());
+    fixture.step(crate::cluster::Event::HostKillEnded { host: "db1".into(), outcome: failed });
+    fixture.pass(9);
+    assert_eq!((fixture.kills.len(), fixture.ordered("db2").contains("writer")), (1, false));
+    fixture.pass(1);
+    assert_eq!(fixture.kills.len(), 2);
+}
+
+#[test]
+fn without_a_program_for_killing_the_role_moves_and_the_log_says_that_nothing_is_fenced() {
+    let fixture = lost_without_agent(Err("kill_host".into()));
+    assert_eq!(takeover(&fixture, "db2"), Takeover::Lost);
+    assert!(fixture.log.iter().any(|line| line.contains("it is not fenced")));
+}
+
+#[test]
+fn an_agent_away_while_its_host_is_well_keeps_its_roles() {
+    let mut fixture = Fixture::running(pair());
+    fixture.lose("db1");
+    fixture.pass(600);
+    assert_eq!((fixture.state("db1"), fixture.writer().as_str()), (HostState::Online, "db1"));
+}
+
+#[test]
+fn a_host_that_dies_right_after_set_offline_does_not_keep_the_role_for_ever() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_offline db1");
+    fixture.lose("db1");
+    fixture.pass(60);
+    assert!(!fixture.ordered("db2").contains("writer"), "its checks are good: it may still write");
+    fixture.fail("db1", CheckKind::Ping);
+    assert!(fixture.ordered("db2").contains("writer"));
+}
+
+#[test]
+fn a_writer_that_lost_the_role_before_it_served_catches_up_when_it_gets_it_again() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_offline db1");
+    fixture.agent_obeys("db1");
+    assert!(matches!(takeover(&fixture, "db2"), Takeover::After(_)));
+    // It never served: its server is gone before it has caught up.
+    fixture.report("db2", |status| status.server = GONE);
+    fixture.agent_obeys("db2");
+    fixture.report("db2", |status| status.server = ServerView::Up { writable: false });
+    fixture.settle();
+    assert!(matches!(takeover(&fixture, "db2"), Takeover::After(_)), "{:?}", takeover(&fixture, "db2"));
+}
+
+#[test]
+fn a_writer_that_served_and_is_back_first_has_nothing_to_catch_up_with() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_offline db2");
+    fixture.report("db1", |status| {
+        status.server = GONE;
+        status.held.remove(&role(WRITER));
+    });
+    fixture.agents_obey();
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.tick();
+    fixture.tick();
+    assert_eq!(takeover(&fixture, "db1"), Takeover::Keep);
+}
+
+fn gtid(server_id: u64, own: u64, applied: u64) -> GtidView {
+    let peer = 25 - server_id;
+    GtidView {
+        server_id,
+        binlog_state: format!("{server_id}-{server_id}-{own}"),
+        slave_pos: format!("{peer}-{peer}-{applied}"),
+    }
+}
+
+/// db1 was lost as the writer with `own` transactions; db2 serves with `applied` of them.
+fn after_a_loss(own: u64, applied: u64) -> Fixture {
+    let mut fixture = Fixture::running(pair());
+    fixture.report("db1", |status| {
+        status.server = GONE;
+        status.held.clear();
+    });
+    fixture.settle();
+    fixture.report("db2", |status| {
+        status.holding = true;
+        status.gtid = Some(gtid(13, 5, applied));
+    });
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(gtid(12, own, 5));
+    });
+    fixture
+}
+
+#[test]
+fn replication_from_a_lost_writer_goes_on_once_all_it_wrote_is_on_the_new_one() {
+    let fixture = after_a_loss(40, 40);
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+}
+
+#[test]
+fn replication_from_a_lost_writer_with_transactions_of_its_own_stays_held() {
+    let mut fixture = after_a_loss(43, 40);
+    fixture.settle();
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    assert!(fixture.log.iter().any(|line| line.contains("3 sequence numbers ahead")));
+    assert!(fixture.command("show").contains("# Warning: replication from db1"));
+}

@@ -1,0 +1,140 @@
+//! Applies the state table to every host and says in the log why.
+
+use super::rules::{Facts, QUICK_RETURN, Rule, judge};
+use super::{Action, Cluster, LogLevel};
+use crate::check::CheckKind;
+use crate::moment::Moment;
+use crate::names::HostName;
+use crate::state::HostState;
+
+impl Cluster {
+    pub(super) fn update_states(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        for name in names {
+            let Some(facts) = self.facts(now, &name) else { continue };
+            if let Some((rule, state)) = judge(&facts) {
+                self.apply(now, &name, &facts, rule, state, actions);
+            }
+        }
+    }
+
+    pub(super) fn facts(&self, now: Moment, name: &HostName) -> Option<Facts> {
+        let host = self.hosts.get(name)?;
+        let trap = self.settings.trap_of(CheckKind::Mysql);
+        let peer = self.peer_of(name).filter(|peer| peer != name).and_then(|peer| self.hosts.get(&peer));
+        Some(Facts {
+            state: host.state,
+            ping: host.good(CheckKind::Ping),
+            mysql: host.server_well(trap, now),
+            threads: host.good(CheckKind::RepThreads),
+            backlog: host.good(CheckKind::RepBacklog),
+            is_active_master: self.active_master() == Some(name),
+            vouched: host.vouched(),
+            there_is_an_active_master: self.active_master().is_some(),
+            may_be_active_master: self.settings.may_be_active_master(name),
+            peer_online: peer.is_some_and(|peer| peer.state == HostState::Online),
+            peer_reachable: peer
+                .is_some_and(|peer| peer.good(CheckKind::Ping) && peer.server_well(trap, now)),
+            peer_online_for: peer.map(|peer| now.since(peer.since)).unwrap_or_default(),
+            flapping: host.flapping,
+            quick_return: host.quick_return,
+            in_state_for: now.since(host.since),
+            checks_unchanged_for: host.checks_unchanged_for(now),
+            auto_set_online: self.settings.auto_set_online,
+            flap_duration: self.settings.flap_duration,
+        })
+    }
+
+    fn apply(
+        &mut self,
+        now: Moment,
+        name: &HostName,
+        facts: &Facts,
+        rule: Rule,
+        state: HostState,
+        actions: &mut Vec<Action>,
+    ) {
+        let before = facts.state;
+        let change = format!("State of host '{name}' changed from {before} to {state}");
+        let text = match rule {
+            Rule::ServerLost | Rule::LostWhileAwaitingRecovery | Rule::LostWhileReplicationBad => {
+                let word = |good: bool| if good { "OK" } else { "not OK" };
+                format!("{change} (ping: {}, mysql: {})", word(facts.ping), word(facts.mysql))
+            }
+            Rule::DownOnlyShortly => {
+                let seconds = facts.quick_return.unwrap_or_default().as_secs();
+                format!("{change} because it was down for only {seconds} seconds")
+            }
+            Rule::AutoSetOnline => format!(
+                "{change} because of auto_set_online({} seconds). It was in state {before} for {} seconds",
+                facts.auto_set_online.as_secs(),
+                facts.in_state_for.as_secs()
+            ),
+            Rule::AutoSetOnlineAfterFlapping => format!(
+                "{change} because of auto_set_online and flap_duration({} seconds): its checks have not changed for {} seconds",
+                facts.flap_duration.as_secs(),
+                facts.checks_unchanged_for.as_secs()
+            ),
+            Rule::ReplicationWellButFlapping => format!("{change} (host is flapping)"),
+            Rule::ReplicationBroken
+            | Rule::ReplicationBehind
+            | Rule::BackWithBrokenReplication
+            | Rule::BackBehind
+            | Rule::Back
+            | Rule::ReplicationWorse
+            | Rule::ReplicationBetter
+            | Rule::ReplicationWell => change,
+        };
+        actions.push(Action::log(LogLevel::Fatal, text));
+        self.set_state(now, name, state, actions);
+    }
+
+    /// Changes a state with all that hangs on it. Roles leave with ONLINE, except where the mode keeps them.
+    pub(super) fn set_state(
+        &mut self,
+        now: Moment,
+        name: &HostName,
+        state: HostState,
+        actions: &mut Vec<Action>,
+    ) {
+        let (count, within) = (self.settings.flap_count, self.settings.flap_duration);
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let before = std::mem::replace(&mut host.state, state);
+        host.since = now;
+        if before == HostState::Online
+            && state != HostState::AdminOffline
+            && host.count_leave(now, count, within)
+        {
+            actions.push(Action::log(LogLevel::Fatal, format!("Host {name} is flapping!")));
+        }
+        match state {
+            HostState::HardOffline => {
+                if before == HostState::Online {
+                    host.down = Some((now, host.agent.status.boot_id.clone()));
+                }
+                host.quick_return = None;
+            }
+            HostState::AwaitingRecovery => {
+                let same_boot = |boot: &String| !boot.is_empty() && *boot == host.agent.status.boot_id;
+                host.quick_return = host
+                    .down
+                    .take()
+                    .filter(|(since, boot)| now.since(*since) < QUICK_RETURN && same_boot(boot))
+                    .map(|(since, _)| now.since(since));
+            }
+            HostState::Online => {
+                host.quick_return = None;
+                host.down = None;
+            }
+            HostState::Unknown
+            | HostState::AdminOffline
+            | HostState::ReplicationDelay
+            | HostState::ReplicationFail => host.quick_return = None,
+        }
+        let keeps = self.mode.keeps_roles_of_failed_hosts() && state == HostState::HardOffline;
+        let leaves_online = before == HostState::Online && state != HostState::Online;
+        if (leaves_online && !keeps) || state == HostState::AdminOffline {
+            self.remove_all_roles(name, actions);
+        }
+    }
+}

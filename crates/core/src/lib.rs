@@ -1,0 +1,30 @@
+//! The decisions of MMM: the monitor's mind, the agent's mind and what they say to each other.
+//!
+//! Everything here is a value that takes the time and an event and returns actions. There is no I/O, no clock, no thread
+//! and no randomness; `clippy.toml` beside this crate keeps it so.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod check;
+mod cluster;
+mod gtid;
+mod message;
+mod moment;
+mod names;
+mod settings;
+mod state;
+
+pub use agent::{
+    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress, Lane, Step, StepOutcome,
+};
+pub use check::{Check, CheckKind, Turn, Verdict};
+pub use cluster::{Action, Cluster, Event, LogLevel, Restored, Rule};
+pub use gtid::{Comparison, GtidView, compare_own};
+pub use message::{
+    AgentStatus, Approached, LogPosition, Order, OrderId, ServerView, Takeover, ToAgent, ToMonitor,
+    WriterGrant,
+};
+pub use moment::Moment;
+pub use names::{HostName, Role, RoleError, RoleName};
+pub use settings::{HostMode, HostSettings, RoleMode, RoleSettings, Settings};
+pub use state::{HostState, Mode, UnknownWord};

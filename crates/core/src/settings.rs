@@ -1,0 +1,94 @@
+//! What the monitor's mind needs to know of the configuration. Built by the monitor from `mmm-config`, by tests by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::check::CheckKind;
+use crate::names::{HostName, Role, RoleName};
+use crate::state::Mode;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HostMode {
+    Master,
+    Slave,
+}
+
+impl HostMode {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostSettings {
+    pub ip: IpAddr,
+    pub mode: HostMode,
+    /// The other master; `None` for a slave, whose peer is the active master.
+    pub peer: Option<HostName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RoleMode {
+    Exclusive,
+    Balanced,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RoleSettings {
+    pub mode: RoleMode,
+    /// In the order of the configuration, which messages keep.
+    pub hosts: Vec<HostName>,
+    pub ips: BTreeSet<IpAddr>,
+    pub prefer: Option<HostName>,
+}
+
+/// Everything that rules the monitor's decisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Random number of this run of the monitor: orders of an earlier run are told apart by it.
+    pub instance: u64,
+    pub hosts: BTreeMap<HostName, HostSettings>,
+    pub roles: BTreeMap<RoleName, RoleSettings>,
+    pub active_master_role: RoleName,
+    pub mode: Mode,
+    /// How long each check must fail before it counts as bad.
+    pub trap: BTreeMap<CheckKind, Duration>,
+    pub flap_duration: Duration,
+    pub flap_count: u32,
+    /// Zero means never by itself.
+    pub auto_set_online: Duration,
+    pub careful_startup: bool,
+    pub wait_for_other_master: Duration,
+    /// Whether a program for killing hosts is there; its path when it is not, for the log.
+    pub kill_host: Result<(), String>,
+    /// How long a planned move waits for its target to catch up before anything is stopped.
+    pub approach_limit: Duration,
+}
+
+impl Settings {
+    pub fn trap_of(&self, kind: CheckKind) -> Duration {
+        self.trap.get(&kind).copied().unwrap_or(Duration::from_secs(10))
+    }
+
+    /// Every address of every role.
+    pub fn all_roles(&self) -> impl Iterator<Item = Role> + '_ {
+        self.roles.iter().flat_map(|(name, role)| role.ips.iter().map(move |ip| Role::new(name.clone(), *ip)))
+    }
+
+    pub fn masters(&self) -> impl Iterator<Item = &HostName> {
+        self.hosts.iter().filter(|(_, host)| host.mode == HostMode::Master).map(|(name, _)| name)
+    }
+
+    /// Whether a host could ever be the active master.
+    pub fn may_be_active_master(&self, host: &HostName) -> bool {
+        self.roles.get(&self.active_master_role).is_some_and(|role| role.hosts.contains(host))
+    }
+
+    pub fn is_writer(&self, role: &Role) -> bool {
+        *role.name() == self.active_master_role
+    }
+}
