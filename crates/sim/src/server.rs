@@ -1,0 +1,104 @@
+//! The model of one database server: whether it runs and takes writes, and what it has of its own and its peer's rows.
+
+use mmm_core::{GtidView, ServerView};
+
+/// A statement that reached the server while it was frozen and takes effect when it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pending {
+    Open,
+    Close,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of a real server")]
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) id: u64,
+    /// Counts the starts, so that what belongs to an earlier process is told apart.
+    pub(crate) life: u64,
+    pub(crate) running: bool,
+    pub(crate) frozen: bool,
+    pub(crate) writable: bool,
+    pub(crate) lock_held: bool,
+    /// The receiving and the applying thread of the replication.
+    pub(crate) receiving: bool,
+    pub(crate) applying: bool,
+    /// Rows written here by clients, rows received from the peer, and rows of the peer applied here.
+    pub(crate) own: u64,
+    pub(crate) received: u64,
+    pub(crate) applied: u64,
+    pub(crate) pending: Vec<Pending>,
+    /// When it was last started or went on after a freeze.
+    pub(crate) sound_since: u64,
+}
+
+impl Server {
+    pub(crate) fn new(id: u64, writable: bool) -> Self {
+        Self {
+            id,
+            life: 1,
+            running: true,
+            frozen: false,
+            writable,
+            lock_held: false,
+            receiving: true,
+            applying: true,
+            own: 0,
+            received: 0,
+            applied: 0,
+            pending: Vec::new(),
+            sound_since: 0,
+        }
+    }
+
+    pub(crate) fn answers(&self) -> bool {
+        self.running && !self.frozen
+    }
+
+    pub(crate) fn serves_writes(&self) -> bool {
+        self.running && self.writable
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.running = false;
+        self.frozen = false;
+        self.writable = false;
+        self.lock_held = false;
+        self.pending.clear();
+    }
+
+    /// A restarted server replicates again by itself and is as writable as its configuration file says.
+    pub(crate) fn start(&mut self, writable: bool) {
+        self.life += 1;
+        self.running = true;
+        self.frozen = false;
+        self.writable = writable;
+        self.receiving = true;
+        self.applying = true;
+    }
+
+    pub(crate) fn thaw(&mut self) {
+        self.frozen = false;
+        for pending in std::mem::take(&mut self.pending) {
+            self.writable = pending == Pending::Open;
+        }
+    }
+
+    pub(crate) fn view(&self) -> ServerView {
+        if !self.running {
+            ServerView::Gone
+        } else if self.frozen {
+            ServerView::Silent { writable_before: self.writable }
+        } else {
+            ServerView::Up { writable: self.writable }
+        }
+    }
+
+    /// Positions with one replication domain a server, since the model counts the rows of each apart.
+    pub(crate) fn gtid(&self, peer: u64) -> GtidView {
+        GtidView {
+            server_id: self.id,
+            binlog_state: format!("{0}-{0}-{1}", self.id, self.own),
+            slave_pos: format!("{peer}-{peer}-{}", self.applied),
+        }
+    }
+}
