@@ -1,0 +1,122 @@
+//! The address lane: carries out its steps and says what is on the interface. One task does both, so that what it sees
+//! is never older than what it did.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mmm_core::{AgentEvent, HeldAddress, Role, Step, StepOutcome};
+use mmm_net::{AddressChanges, Addresses, Error, Refuser};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// The new holder has announced an address long before; neighbours that missed it have asked again by then.
+const REFUSE_FOR: Duration = Duration::from_secs(3);
+/// Looked at without any change being announced, in case an announcement was missed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub(crate) struct AddressLane {
+    kernel: Addresses,
+    changes: AddressChanges,
+    interface: String,
+    roles: BTreeMap<IpAddr, Role>,
+    events: mpsc::Sender<AgentEvent>,
+    /// Addresses that have just left and for which clients still call here.
+    refusing: BTreeMap<IpAddr, JoinHandle<()>>,
+}
+
+impl AddressLane {
+    pub(crate) fn new(
+        (kernel, changes): (Addresses, AddressChanges),
+        interface: String,
+        roles: BTreeMap<IpAddr, Role>,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
+        Self { kernel, changes, interface, roles, events, refusing: BTreeMap::new() }
+    }
+
+    pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
+        self.look().await;
+        loop {
+            tokio::select! {
+                step = steps.recv() => {
+                    let Some(step) = step else { return };
+                    let outcome = self.carry_out(&step).await;
+                    self.look().await;
+                    if self.events.send(AgentEvent::StepEnded { step, outcome }).await.is_err() {
+                        return;
+                    }
+                }
+                () = self.changes.changed() => self.look().await,
+                () = sleep(LOOK_AGAIN) => self.look().await,
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, step: &Step) -> StepOutcome {
+        let result = match step {
+            Step::AddAddress(role) => {
+                // Ended before the address is back, or it would refuse what the server answers.
+                if let Some(refusing) = self.refusing.remove(&role.ip()) {
+                    refusing.abort();
+                    let _ = refusing.await;
+                }
+                self.kernel.add(&self.interface, role.ip(), None).await
+            }
+            Step::DropAddress(role) => self.drop_and_refuse(role.ip()).await,
+            other => {
+                return StepOutcome::Failed(format!("'{}' is no step of the addresses", other.describe()));
+            }
+        };
+        match result {
+            Ok(()) => StepOutcome::Done,
+            Err(error) => StepOutcome::Failed(error.to_string()),
+        }
+    }
+
+    /// Clients that still call here are refused at once, as by a closed port, and find the new holder the sooner.
+    async fn drop_and_refuse(&mut self, ip: IpAddr) -> Result<(), Error> {
+        let refuser = Refuser::prepare(&self.interface, ip);
+        self.drop_everywhere(ip).await?;
+        match refuser {
+            Ok(refuser) => {
+                let refusing = refuser.refuse_for(REFUSE_FOR);
+                if let Some(earlier) = self.refusing.insert(ip, tokio::spawn(refusing)) {
+                    earlier.abort();
+                }
+            }
+            // Only a courtesy: without it clients wait for their own time limits.
+            Err(error) => tracing::warn!("Clients that still call {ip} here get no answer: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Somebody may have put the address on another interface; it must not answer there either.
+    async fn drop_everywhere(&self, ip: IpAddr) -> Result<(), Error> {
+        let held = self.kernel.list().await?;
+        let mut interfaces: BTreeSet<&str> =
+            held.iter().filter(|held| held.ip == ip).map(|held| held.interface.as_str()).collect();
+        interfaces.insert(&self.interface);
+        for interface in interfaces {
+            self.kernel.remove(interface, ip).await?;
+        }
+        Ok(())
+    }
+
+    async fn look(&self) {
+        let held = match self.kernel.list().await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!("Can't see which addresses this host has: {error}");
+                return;
+            }
+        };
+        let found: BTreeSet<HeldAddress> = held
+            .into_iter()
+            .filter_map(|held| Some(HeldAddress { role: self.roles.get(&held.ip)?.clone(), ours: held.ours }))
+            .collect();
+        // The worker ends when its mind does; nobody is left to tell then.
+        let _ = self.events.send(AgentEvent::AddressesSeen(found)).await;
+    }
+}

@@ -1,0 +1,42 @@
+//! `mmm_agentd`: acts on its host for the monitor. This file starts it; the deciding is done in `mmm-core`.
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod listener;
+mod memory;
+mod options;
+mod parent;
+mod server_steps;
+mod session;
+mod setup;
+mod watch;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use mmm_config::{Program, Settings};
+
+use options::Options;
+use setup::Setup;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.daemon.detached {
+        mmm_daemon::become_detached();
+    }
+    match options.daemon.load(Program::Agent) {
+        Ok(settings) => mmm_daemon::exit_with(run(&settings, &options)),
+        Err(code) => code,
+    }
+}
+
+fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitCode> {
+    let setup = Setup::new(settings, options)?;
+    if options.daemon.must_detach() {
+        mmm_daemon::detach(&options.daemon.arguments(), &setup.pid_path)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    mmm_daemon::start_log(setup.log_settings(!options.daemon.detached));
+    if options.worker { worker::run(&setup) } else { parent::run(&setup, options) }
+}

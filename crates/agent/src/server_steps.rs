@@ -1,0 +1,230 @@
+//! The server lane: carries out its steps over a connection of its own, each within a limit.
+
+use std::time::Duration;
+
+use mmm_core::{AgentEvent, LogPosition, Step, StepOutcome, Takeover};
+use mmm_mysql::{
+    Account, Coordinates, Endpoint, ReadOnlyOutcome, ReplicaStatus, ServerError, Session, ThreadState,
+    WaitOutcome,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+/// A single statement that needs no lock.
+const QUICK: Duration = Duration::from_secs(2);
+/// How long a waiting `SET read_only` may make writes queue behind it.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
+/// Starting and stopping replication waits for what its threads are doing.
+const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
+/// One attempt at catching up; the mind tries again and tells about it meanwhile.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
+/// Ending client threads, however many there are.
+const END_LIMIT: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(2);
+
+pub(crate) struct ServerLane {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) account: Account,
+    pub(crate) own_users: Vec<String>,
+    pub(crate) events: mpsc::Sender<AgentEvent>,
+    session: Option<Session>,
+}
+
+impl ServerLane {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        account: Account,
+        own_users: Vec<String>,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
+        Self { endpoint, account, own_users, events, session: None }
+    }
+
+    pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
+        while let Some(step) = steps.recv().await {
+            let began = Instant::now();
+            let mut outcome = self.carry_out(&step).await;
+            // A kept connection may have died with an earlier server: that says nothing about this one.
+            if self.session.as_ref().is_none_or(|session| !session.is_usable())
+                && matches!(outcome, Err(ref error) if matches!(error.kind, mmm_mysql::ErrorKind::Closed { .. }))
+            {
+                self.session = None;
+                outcome = self.carry_out(&step).await;
+            }
+            let outcome = outcome.unwrap_or_else(|error| StepOutcome::Failed(error.to_string()));
+            tracing::debug!("{} took {} us: {outcome:?}", step.describe(), began.elapsed().as_micros());
+            if self.events.send(AgentEvent::StepEnded { step, outcome }).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn session(&mut self) -> Result<&mut Session, ServerError> {
+        if self.session.as_ref().is_some_and(|session| !session.is_usable()) {
+            self.session = None;
+        }
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => Session::connect(&self.endpoint, &self.account, QUICK).await?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    async fn carry_out(&mut self, step: &Step) -> Result<StepOutcome, ServerError> {
+        match step {
+            Step::CloseWrites => self.set_read_only(true).await,
+            Step::OpenWrites => self.set_read_only(false).await,
+            Step::ReadPosition => self.read_position().await,
+            Step::EndClients | Step::EndWriters => self.end_clients().await,
+            Step::CatchUp(takeover) => self.catch_up(takeover).await,
+            Step::StopReplication => done(self.session().await?.stop_replication(REPLICATION_LIMIT).await),
+            Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
+            Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
+            Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
+            Step::Approach { limit, .. } => self.approach(*limit).await,
+            Step::AddAddress(_) | Step::DropAddress(_) => {
+                Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
+            }
+        }
+    }
+
+    async fn set_read_only(&mut self, on: bool) -> Result<StepOutcome, ServerError> {
+        Ok(match self.session().await?.set_read_only(on, LOCK_WAIT, READ_ONLY_LIMIT).await? {
+            ReadOnlyOutcome::Done => StepOutcome::Done,
+            ReadOnlyOutcome::LockHeld => StepOutcome::LockHeld,
+        })
+    }
+
+    async fn read_position(&mut self) -> Result<StepOutcome, ServerError> {
+        let position = self.session().await?.log_position(QUICK).await?;
+        Ok(match position {
+            Some(Coordinates { file, pos }) => StepOutcome::Position(LogPosition { file, position: pos }),
+            // Without a binary log there is no position, and nobody replicates from here.
+            None => StepOutcome::Done,
+        })
+    }
+
+    async fn end_clients(&mut self) -> Result<StepOutcome, ServerError> {
+        let until = Instant::now() + END_LIMIT;
+        let own: Vec<String> = self.own_users.clone();
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        let session = self.session().await?;
+        let threads = session.client_threads(&own, QUICK).await?;
+        let count = threads.len();
+        for (ended, thread) in threads.into_iter().enumerate() {
+            if Instant::now() >= until {
+                return Ok(StepOutcome::Failed(format!("only {ended} of {count} were ended in time")));
+            }
+            session.kill(thread.id, QUICK).await?;
+        }
+        if count > 0 {
+            tracing::info!("Ended {count} client threads");
+        }
+        Ok(StepOutcome::Done)
+    }
+
+    async fn catch_up(&mut self, takeover: &Takeover) -> Result<StepOutcome, ServerError> {
+        match takeover {
+            Takeover::Keep => Ok(StepOutcome::Done),
+            Takeover::Fresh => self.apply_received().await,
+            Takeover::Lost => {
+                if self.session().await?.replica_status(QUICK).await?.is_some() {
+                    self.session().await?.stop_receiving(REPLICATION_LIMIT).await?;
+                }
+                self.apply_received().await
+            }
+            Takeover::After(position) => {
+                let target = Coordinates { file: position.file.clone(), pos: position.position };
+                let session = self.session().await?;
+                Ok(match session.wait_for_position(&target, CATCH_UP_LIMIT).await? {
+                    WaitOutcome::Reached => StepOutcome::Done,
+                    WaitOutcome::TimedOut => StepOutcome::Failed(format!(
+                        "{target} of the old writer's log is not applied yet; still waiting"
+                    )),
+                    WaitOutcome::NotAReplica => StepOutcome::Failed(
+                        "this server does not replicate, so it can't get the old writer's last transactions: start its replication (START SLAVE), or move the role back".to_owned(),
+                    ),
+                })
+            }
+        }
+    }
+
+    /// Waits until everything that was received is applied.
+    async fn apply_received(&mut self) -> Result<StepOutcome, ServerError> {
+        let until = Instant::now() + CATCH_UP_LIMIT;
+        let mut idle_seen = 0;
+        loop {
+            let Some(status) = self.session().await?.replica_status(QUICK).await? else {
+                return Ok(StepOutcome::Done);
+            };
+            // The last transaction may have arrived in part only: then the applier waits for a rest that never comes.
+            idle_seen = if status.applier_is_idle() { idle_seen + 1 } else { 0 };
+            if status.received == status.applied || idle_seen >= 5 {
+                return Ok(StepOutcome::Done);
+            }
+            if status.sql == ThreadState::No {
+                return Ok(StepOutcome::Failed(stopped_applier(&status)));
+            }
+            if Instant::now() >= until {
+                return Ok(StepOutcome::Failed(format!(
+                    "still applying: {} of {} received",
+                    place(status.applied.as_ref()),
+                    place(status.received.as_ref())
+                )));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits until this replica is so close behind its source that a move would interrupt nobody for long.
+    async fn approach(&mut self, limit: Duration) -> Result<StepOutcome, ServerError> {
+        let until = Instant::now() + limit;
+        let mut close = 0;
+        loop {
+            let Some(status) = self.session().await?.replica_status(QUICK).await? else {
+                return Ok(StepOutcome::Failed("replication is not set up on this server".to_owned()));
+            };
+            if status.sql == ThreadState::No {
+                return Ok(StepOutcome::Failed(stopped_applier(&status)));
+            }
+            if status.io == ThreadState::No {
+                return Ok(StepOutcome::Failed(
+                    "replication does not receive (the IO thread is stopped)".to_owned(),
+                ));
+            }
+            let receiving = status.io == ThreadState::Yes;
+            close = if receiving && status.delay_seconds == Some(0) { close + 1 } else { 0 };
+            // Under writes the applied position trails the received one by a transaction at nearly every look.
+            if (receiving && status.has_applied_all_received()) || close >= 3 {
+                return Ok(StepOutcome::Done);
+            }
+            if Instant::now() >= until {
+                let delay = status.delay_seconds.map_or("unknown".to_owned(), |delay| format!("{delay} s"));
+                return Ok(StepOutcome::Failed(format!(
+                    "still behind after {} s (delay {delay}, {} of {} received)",
+                    limit.as_secs(),
+                    place(status.applied.as_ref()),
+                    place(status.received.as_ref())
+                )));
+            }
+            sleep(POLL).await;
+        }
+    }
+}
+
+fn done(result: Result<(), ServerError>) -> Result<StepOutcome, ServerError> {
+    result.map(|()| StepOutcome::Done)
+}
+
+fn place(coordinates: Option<&Coordinates>) -> String {
+    coordinates.map_or("nothing".to_owned(), ToString::to_string)
+}
+
+fn stopped_applier(status: &ReplicaStatus) -> String {
+    let why = status
+        .sql_error
+        .as_ref()
+        .map_or("without an error".to_owned(), |(code, text)| format!("{text} ({code})"));
+    format!("replication does not apply (the SQL thread is stopped: {why})")
+}

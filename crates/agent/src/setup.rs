@@ -1,0 +1,88 @@
+//! What the agent takes from its configuration, in the form its parts need.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use mmm_config::{Settings, SocketSettings};
+use mmm_core::{AgentSettings, HostName, Role};
+use mmm_daemon::LogSettings;
+use mmm_mysql::{Account, Endpoint};
+use mmm_wire::Secret;
+
+use crate::options::Options;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) host: HostName,
+    pub(crate) listen: SocketAddr,
+    pub(crate) interface: String,
+    pub(crate) pid_path: PathBuf,
+    pub(crate) state_path: PathBuf,
+    pub(crate) server: Endpoint,
+    pub(crate) account: Account,
+    /// Where the server's pid stands when the server does not say it.
+    pub(crate) server_pid_file: PathBuf,
+    /// Accounts of MMM itself, whose connections are no clients.
+    pub(crate) own_users: Vec<String>,
+    /// Every address of every role.
+    pub(crate) roles: BTreeMap<IpAddr, Role>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) mind: AgentSettings,
+    debug: bool,
+    log_file: PathBuf,
+}
+
+impl Setup {
+    pub(crate) fn new(settings: &Settings, options: &Options) -> Result<Self> {
+        let view = settings.agent_view()?;
+        if let SocketSettings::Tls { .. } = settings.socket {
+            bail!(
+                "<socket> asks for type ssl, which this version cannot do yet: use type plain and protect the network between the hosts, or set secret_file in mmm3.conf"
+            );
+        }
+        let host = HostName::from(view.host.name.as_str());
+        let suffix = options.daemon.suffix();
+        let secret = match &settings.secret_file {
+            Some(path) => Some(Secret::load(path).context("read secret_file of mmm3.conf")?),
+            None => None,
+        };
+        let roles = settings
+            .roles
+            .values()
+            .flat_map(|role| role.ips.iter().map(|ip| (*ip, Role::new(role.name.as_str(), *ip))))
+            .collect();
+        let own = settings.hosts.values().flat_map(|host| {
+            [&host.agent_user, &host.monitor_user, &host.replication_user].into_iter().flatten().cloned()
+        });
+        // 2.2.1's agents know no monitor account; by custom it bears this name.
+        let mut own_users: Vec<String> = own.chain(["mmm_monitor".to_owned()]).collect();
+        own_users.sort();
+        own_users.dedup();
+        Ok(Self {
+            listen: view.host.agent_address(),
+            interface: view.cluster_interface.to_owned(),
+            pid_path: view.pid_path.to_owned(),
+            state_path: view.pid_path.with_file_name(format!("{host}{suffix}.state")),
+            server: Endpoint::new(view.host.ip, view.host.mysql_port),
+            account: Account::new(view.agent.user, view.agent.password.clone()),
+            server_pid_file: view.host.mysql_pidfile.clone(),
+            own_users,
+            roles,
+            secret,
+            mind: AgentSettings {
+                host: host.clone(),
+                active_master_role: settings.active_master_role.as_str().into(),
+                max_kill_retries: settings.max_kill_retries,
+            },
+            host,
+            debug: settings.debug,
+            log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_agentd{suffix}.log")),
+        })
+    }
+
+    pub(crate) fn log_settings(&self, foreground: bool) -> LogSettings {
+        LogSettings { file: self.log_file.clone(), foreground, debug: self.debug }
+    }
+}

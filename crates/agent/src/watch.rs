@@ -1,0 +1,216 @@
+//! Watches the server on this host through a standing connection and a handle on its process.
+//!
+//! The end of either is noticed at once. What is seen is reported; nothing is decided here.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
+use mmm_mysql::{Account, ClosedWatch, Endpoint, ErrorKind, ServerError, Session, ThreadState};
+use mmm_net::{ProcessHandle, process_name};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+/// How often the server is asked whether it is read-only.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// Replication and positions change often and are needed seldom.
+const ASK_MORE_EVERY: u32 = 4;
+/// Without an answer for this long the server counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// Pause between two attempts to reach a server that is not there.
+const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(100);
+
+pub(crate) struct ServerWatch {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) account: Account,
+    pub(crate) pid_file: PathBuf,
+    pub(crate) zero: Instant,
+    pub(crate) events: mpsc::Sender<AgentEvent>,
+    last: ServerView,
+    source_ip: Option<std::net::IpAddr>,
+    gtid: Option<GtidView>,
+    receiving: Option<bool>,
+}
+
+/// Why a connection is not kept any longer.
+enum Ended {
+    /// The process is gone: nothing has to be asked any more.
+    ProcessGone,
+    /// The connection closed, or an answer did not come: a new one tells what that means.
+    Ask,
+    /// Nobody listens to the events.
+    Over,
+}
+
+impl ServerWatch {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        account: Account,
+        pid_file: PathBuf,
+        zero: Instant,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
+        Self {
+            endpoint,
+            account,
+            pid_file,
+            zero,
+            events,
+            last: ServerView::Unknown,
+            source_ip: None,
+            gtid: None,
+            receiving: None,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut refusal = String::new();
+        while !self.events.is_closed() {
+            let asked = self.now();
+            match Session::connect(&self.endpoint, &self.account, SILENT_AFTER).await {
+                Ok(session) => {
+                    refusal.clear();
+                    match self.keep(session, asked).await {
+                        Ended::ProcessGone => self.say(ServerView::Gone, self.now()).await,
+                        Ended::Ask => {}
+                        Ended::Over => return,
+                    }
+                }
+                Err(error) => {
+                    let view = self.meaning(&error);
+                    if view == ServerView::Refusing && refusal != error.to_string() {
+                        refusal = error.to_string();
+                        tracing::error!(
+                            "The server on this host lets the agent's account '{}' not in: {refusal}",
+                            self.account.user
+                        );
+                    }
+                    self.say(view, asked).await;
+                    sleep(LOOK_FOR_IT_EVERY).await;
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from(self.zero.elapsed())
+    }
+
+    /// What a failed attempt to connect says about the server.
+    fn meaning(&self, error: &ServerError) -> ServerView {
+        match &error.kind {
+            ErrorKind::Said { .. } if error.proves_life() => ServerView::Refusing,
+            // Nobody listens, or it says itself that it is shutting down.
+            ErrorKind::Refused | ErrorKind::Said { .. } => ServerView::Gone,
+            ErrorKind::TimedOut { .. } => ServerView::Silent { writable_before: self.was_writable() },
+            // Closed in the middle of the greeting, or no way to our own address: nothing is learnt by that.
+            ErrorKind::Closed { .. } | ErrorKind::Unreachable { .. } | ErrorKind::Unexpected { .. } => {
+                self.last
+            }
+        }
+    }
+
+    fn was_writable(&self) -> bool {
+        match self.last {
+            ServerView::Up { writable } | ServerView::Silent { writable_before: writable } => writable,
+            ServerView::Unknown | ServerView::Refusing | ServerView::Gone => false,
+        }
+    }
+
+    async fn keep(&mut self, mut session: Session, asked: Moment) -> Ended {
+        let process = self.find_process(&session);
+        let closed = session.watch();
+        let mut turn = 0;
+        let mut asked = asked;
+        loop {
+            match self.ask(&mut session, turn).await {
+                Ok(writable) => self.say(ServerView::Up { writable }, asked).await,
+                Err(error) if matches!(error.kind, ErrorKind::TimedOut { .. }) => {
+                    self.say(ServerView::Silent { writable_before: self.was_writable() }, asked).await;
+                    return Ended::Ask;
+                }
+                Err(error) if error.proves_life() => {
+                    tracing::error!("The agent's account '{}' lacks a privilege: {error}", self.account.user);
+                    self.say(ServerView::Refusing, asked).await;
+                    sleep(SILENT_AFTER).await;
+                }
+                Err(_) => return Ended::Ask,
+            }
+            turn += 1;
+            tokio::select! {
+                () = process_ended(process.as_ref()) => return Ended::ProcessGone,
+                () = connection_closed(closed.as_ref()) => return Ended::Ask,
+                () = self.events.closed() => return Ended::Over,
+                () = sleep(ASK_EVERY) => {}
+            }
+            asked = self.now();
+        }
+    }
+
+    /// Whether the server is writable; now and then also where its replication and its log are.
+    async fn ask(&mut self, session: &mut Session, turn: u32) -> Result<bool, ServerError> {
+        let read_only = session.read_only(SILENT_AFTER).await?;
+        if turn.is_multiple_of(ASK_MORE_EVERY) {
+            let replica = session.replica_status(SILENT_AFTER).await?;
+            self.source_ip = replica.as_ref().and_then(|status| status.source_host.parse().ok());
+            self.receiving = replica.as_ref().map(|status| status.io != ThreadState::No);
+            let gtid = session.gtid_state(SILENT_AFTER).await?;
+            self.gtid = Some(GtidView {
+                server_id: session.identity().server_id,
+                binlog_state: gtid.binlog_state,
+                slave_pos: gtid.slave_pos,
+            });
+        } else {
+            // Said once is enough: positions that were read before the last change must not be said again after it.
+            self.gtid = None;
+        }
+        Ok(!read_only)
+    }
+
+    async fn say(&mut self, view: ServerView, asked: Moment) {
+        self.last = view;
+        let event = AgentEvent::ServerSeen {
+            view,
+            asked,
+            source_ip: self.source_ip,
+            gtid: self.gtid.clone(),
+            receiving: self.receiving,
+        };
+        // The worker ends when its mind does; nobody is left to tell then.
+        let _ = self.events.send(event).await;
+    }
+
+    /// The server's process by the pid file that the server itself names, or else the configured one.
+    fn find_process(&self, session: &Session) -> Option<ProcessHandle> {
+        let named = session.identity().pid_file.clone();
+        let found = named.iter().chain([&self.pid_file]).find_map(|path| {
+            let pid: u32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+            let name = process_name(pid)?;
+            // A pid file can be old and its number somebody else's by now.
+            let is_server = ["mysqld", "mariadbd"].iter().any(|server| name.starts_with(server));
+            if is_server { ProcessHandle::open(pid).ok() } else { None }
+        });
+        if found.is_none() {
+            tracing::warn!(
+                "Can't find the process of the server (pid file {}): its end is noticed by the connection only",
+                named.as_ref().unwrap_or(&self.pid_file).display()
+            );
+        }
+        found
+    }
+}
+
+async fn process_ended(process: Option<&ProcessHandle>) {
+    match process {
+        Some(process) => process.exited().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn connection_closed(closed: Option<&ClosedWatch>) {
+    match closed {
+        Some(closed) => closed.closed().await,
+        None => std::future::pending().await,
+    }
+}
