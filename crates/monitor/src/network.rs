@@ -1,0 +1,75 @@
+//! The network check: whether any of `ping_ips` answers. A monitor that reaches nobody must not believe its other checks.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mmm_core::Event;
+use mmm_net::Pinger;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::shell::Wiring;
+
+pub(crate) struct NetworkCheck {
+    wiring: Wiring,
+    seen: watch::Sender<bool>,
+}
+
+impl NetworkCheck {
+    pub(crate) fn new(wiring: &Wiring, seen: watch::Sender<bool>) -> Self {
+        Self { wiring: wiring.clone(), seen }
+    }
+
+    pub(crate) async fn run(self) {
+        let setup = &self.wiring.setup;
+        let limit = setup.checks.ping.timeout;
+        let (answers, mut inbox) = mpsc::channel(setup.ping_ips.len().max(1));
+        for ip in &setup.ping_ips {
+            tokio::spawn(ping_for_ever(*ip, setup.ping_interval, limit, answers.clone()));
+        }
+        // One answer within the time that two rounds may take is enough; each address is asked on its own.
+        let patience = setup.ping_interval + limit + Duration::from_millis(200);
+        let mut last_answer = Instant::now();
+        loop {
+            let reachable = tokio::select! {
+                answered = inbox.recv() => {
+                    let Some(answered) = answered else { return };
+                    if answered {
+                        last_answer = Instant::now();
+                    }
+                    answered || last_answer.elapsed() < patience
+                }
+                () = sleep_until(last_answer + patience) => {
+                    // Asked again after another round, not in a busy loop.
+                    last_answer = Instant::now();
+                    false
+                }
+            };
+            if self.wiring.events.send(Event::NetworkChecked { reachable }).await.is_err() {
+                return;
+            }
+            self.seen.send_if_modified(|seen| !std::mem::replace(seen, *seen || reachable) && reachable);
+        }
+    }
+}
+
+async fn ping_for_ever(ip: IpAddr, every: Duration, limit: Duration, answers: mpsc::Sender<bool>) {
+    let mut pinger = Pinger::new(ip);
+    let mut told = false;
+    loop {
+        let began = Instant::now();
+        let answered = match pinger.ping(limit).await {
+            Ok(answered) => answered,
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("Can't ping {ip} of ping_ips: {error}");
+                }
+                false
+            }
+        };
+        if answers.send(answered).await.is_err() {
+            return;
+        }
+        sleep_until(began + every).await;
+    }
+}

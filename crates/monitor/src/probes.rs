@@ -1,0 +1,136 @@
+//! The four checks of each host, every one in a task of its own: a host that hangs delays no other.
+
+use std::time::Duration;
+
+use mmm_config::CheckSettings;
+use mmm_core::{CheckKind, Event, Verdict};
+use mmm_mysql::{
+    CheckVerdict, ErrorKind, ServerError, Session, mysql_check, probe_accepts, rep_backlog_check,
+    rep_threads_check,
+};
+use mmm_net::Pinger;
+use tokio::time::{Instant, sleep_until};
+
+use crate::setup::HostSetup;
+use crate::shell::Wiring;
+
+pub(crate) fn start(wiring: &Wiring, host: &HostSetup) {
+    for kind in CheckKind::ALL {
+        let probe = Probe { wiring: wiring.clone(), host: host.clone(), kind, session: None };
+        tokio::spawn(probe.run());
+    }
+}
+
+struct Probe {
+    wiring: Wiring,
+    host: HostSetup,
+    kind: CheckKind,
+    /// Kept from one run to the next.
+    session: Option<Session>,
+}
+
+impl Probe {
+    async fn run(mut self) {
+        let settings = self.settings();
+        let mut pinger = Pinger::new(self.host.ip);
+        self.wiring.network_was_there().await;
+        loop {
+            let began = Instant::now();
+            let started = self.wiring.now();
+            let verdict = match self.kind {
+                CheckKind::Ping => self.ping(&mut pinger, settings.timeout).await,
+                CheckKind::Mysql => convert(mysql_check(&self.server(settings.timeout).await)),
+                CheckKind::RepThreads => {
+                    convert(rep_threads_check(&self.replication(settings.timeout).await))
+                }
+                CheckKind::RepBacklog => convert(rep_backlog_check(
+                    &self.replication(settings.timeout).await,
+                    settings.max_backlog,
+                )),
+            };
+            let event = Event::Checked {
+                host: self.host.name.clone(),
+                kind: self.kind,
+                verdict,
+                started,
+                stamp: mmm_daemon::wall_clock(),
+            };
+            if self.wiring.events.send(event).await.is_err() {
+                return;
+            }
+            sleep_until(began + settings.period).await;
+        }
+    }
+
+    fn settings(&self) -> CheckSettings {
+        let checks = &self.wiring.setup.checks;
+        match self.kind {
+            CheckKind::Ping => checks.ping.clone(),
+            CheckKind::Mysql => checks.mysql.clone(),
+            CheckKind::RepThreads => checks.rep_threads.clone(),
+            CheckKind::RepBacklog => checks.rep_backlog.clone(),
+        }
+    }
+
+    async fn ping(&self, pinger: &mut Pinger, limit: Duration) -> Verdict {
+        match pinger.ping(limit).await {
+            Ok(true) => Verdict::Good("OK".to_owned()),
+            Ok(false) => Verdict::Bad(format!("ERROR: Could not ping {}", self.host.ip)),
+            Err(error) => Verdict::Unknown(format!("UNKNOWN: {error}")),
+        }
+    }
+
+    /// Whether the server answers on the kept connection and lets somebody new in; the one does not prove the other.
+    async fn server(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let until = Instant::now() + limit;
+        self.with_session(until, async |session, limit| session.check_alive(limit).await).await?;
+        probe_accepts(&self.host.server, &self.host.account, left(until)).await
+    }
+
+    async fn replication(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<mmm_mysql::ReplicaStatus>, ServerError> {
+        let until = Instant::now() + limit;
+        self.with_session(until, async |session, limit| session.replica_status(limit).await).await
+    }
+
+    /// Asks on the kept connection. One that was closed meanwhile says nothing about the server of today, so a new one
+    /// is tried at once.
+    async fn with_session<T>(
+        &mut self,
+        until: Instant,
+        ask: impl AsyncFn(&mut Session, Duration) -> Result<T, ServerError>,
+    ) -> Result<T, ServerError> {
+        if let Some(mut session) = self.session.take() {
+            match ask(&mut session, left(until)).await {
+                Ok(value) => {
+                    self.session = Some(session);
+                    return Ok(value);
+                }
+                Err(error) if matches!(error.kind, ErrorKind::Closed { .. }) => {}
+                Err(error) => {
+                    self.session = Some(session).filter(Session::is_usable);
+                    return Err(error);
+                }
+            }
+        }
+        let mut session = Session::connect(&self.host.server, &self.host.account, left(until)).await?;
+        let value = ask(&mut session, left(until)).await?;
+        self.session = Some(session);
+        Ok(value)
+    }
+}
+
+/// What is left of a check's time; never nothing, so that a call that starts late still says what it was.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(10))
+}
+
+fn convert(verdict: CheckVerdict) -> Verdict {
+    match verdict {
+        CheckVerdict::Ok(message) => Verdict::Good(message),
+        CheckVerdict::Failed(message) => Verdict::Bad(message),
+        CheckVerdict::Unknown(message) => Verdict::Unknown(message),
+    }
+}

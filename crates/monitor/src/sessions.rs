@@ -1,0 +1,134 @@
+//! One session with each agent, kept open and opened again when it ends.
+
+use std::time::Duration;
+
+use mmm_core::{Event, ToAgent, ToMonitor};
+use mmm_wire::{Calling, Features, FrameReader, FrameWriter, Session, greet_agent};
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::setup::HostSetup;
+use crate::shell::Wiring;
+
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// An agent that said nothing for this long has no session any more.
+const DEAD_AFTER: Duration = Duration::from_millis(2500);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(250);
+
+pub(crate) struct AgentSession {
+    pub(crate) wiring: Wiring,
+    pub(crate) host: HostSetup,
+}
+
+impl AgentSession {
+    pub(crate) async fn run(self, mut messages: mpsc::Receiver<ToAgent>) {
+        let mut warned = false;
+        loop {
+            let reason = match self.open(&mut warned).await {
+                Ok(session) => self.serve(session, &mut messages).await,
+                Err(reason) => reason,
+            };
+            let event = Event::AgentLost { host: self.host.name.clone(), reason };
+            if self.wiring.events.send(event).await.is_err() {
+                return;
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn open(&self, warned: &mut bool) -> Result<Session<TcpStream>, String> {
+        let address = self.host.agent;
+        let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(format!("can't connect to {address}: {error}")),
+            Err(_) => {
+                return Err(format!(
+                    "can't connect to {address}: no answer within {} s",
+                    CONNECT_LIMIT.as_secs()
+                ));
+            }
+        };
+        if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
+            tracing::debug!("Can't set the limits on the connection to {address}: {error}");
+        }
+        let setup = &self.wiring.setup;
+        let calling = Calling {
+            host: self.host.name.as_str(),
+            address: &address.to_string(),
+            secret: setup.secret.as_ref(),
+            instance: setup.mind.instance,
+            cluster: setup.cluster.as_deref(),
+            features: &Features::default(),
+        };
+        let session =
+            greet_agent(stream, &calling, HANDSHAKE_LIMIT).await.map_err(|error| error.to_string())?;
+        if !session.peer.authenticated && !std::mem::replace(warned, true) {
+            tracing::warn!(
+                "The session with the {} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf on all hosts",
+                session.peer.name
+            );
+        }
+        Ok(session)
+    }
+
+    /// Serves a session until it ends, and says why it did.
+    async fn serve(&self, session: Session<TcpStream>, messages: &mut mpsc::Receiver<ToAgent>) -> String {
+        let Session { reader, writer, .. } = session;
+        // What waits here was meant for an earlier session; the mind tells everything anew.
+        while messages.try_recv().is_ok() {}
+        tokio::select! {
+            why = self.read(reader) => why,
+            why = write(writer, messages) => why,
+        }
+    }
+
+    async fn read(&self, mut reader: FrameReader<ReadHalf<TcpStream>>) -> String {
+        let host = &self.host.name;
+        let mut connected = false;
+        loop {
+            let message = match timeout(DEAD_AFTER, reader.next::<ToMonitor>()).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Ok(None)) => return "it closed the session".to_owned(),
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return format!("it said nothing for {} ms", DEAD_AFTER.as_millis()),
+            };
+            let event = match message {
+                ToMonitor::Status(status) if connected => Event::AgentReported { host: host.clone(), status },
+                ToMonitor::Status(status) => {
+                    connected = true;
+                    Event::AgentConnected { host: host.clone(), status }
+                }
+                ToMonitor::Heartbeat => continue,
+            };
+            if self.wiring.events.send(event).await.is_err() {
+                return "the monitor is ending".to_owned();
+            }
+        }
+    }
+}
+
+async fn write(
+    mut writer: FrameWriter<WriteHalf<TcpStream>>,
+    messages: &mut mpsc::Receiver<ToAgent>,
+) -> String {
+    let mut beat = interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // A frame is never sent inside the select: one that is cut off in the middle would end the session.
+        let message = tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                Some(message) => message,
+                None => return "the monitor is ending".to_owned(),
+            },
+            _ = beat.tick() => ToAgent::Heartbeat,
+        };
+        if let Err(error) = writer.send(&message).await {
+            return error.to_string();
+        }
+    }
+}

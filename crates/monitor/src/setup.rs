@@ -1,0 +1,160 @@
+//! What the monitor takes from its configuration, in the form its parts need.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mmm_config::{Checks, HostMode, Mode, RoleMode, Settings as Config, SocketSettings};
+use mmm_core::{CheckKind, HostName, HostSettings, RoleName, RoleSettings, Settings};
+use mmm_daemon::LogSettings;
+use mmm_mysql::{Account, Endpoint};
+use mmm_wire::Secret;
+
+use crate::options::Options;
+
+/// How long a planned move waits for its target to catch up.
+const APPROACH_LIMIT: Duration = Duration::from_secs(10);
+
+/// How to reach one host.
+#[derive(Clone, Debug)]
+pub(crate) struct HostSetup {
+    pub(crate) name: HostName,
+    pub(crate) ip: IpAddr,
+    pub(crate) agent: SocketAddr,
+    pub(crate) server: Endpoint,
+    pub(crate) account: Account,
+}
+
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) listen: SocketAddr,
+    pub(crate) pid_path: PathBuf,
+    pub(crate) status_path: PathBuf,
+    pub(crate) kill_host_bin: PathBuf,
+    pub(crate) ping_ips: Vec<IpAddr>,
+    pub(crate) ping_interval: Duration,
+    pub(crate) checks: Checks,
+    pub(crate) hosts: Vec<HostSetup>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) mind: Settings,
+    debug: bool,
+    log_file: PathBuf,
+}
+
+impl Setup {
+    pub(crate) fn new(config: &Config, options: &Options) -> Result<Self> {
+        if let SocketSettings::Tls { .. } = config.socket {
+            bail!(
+                "<socket> asks for type ssl, which this version cannot do yet: use type plain and protect the network between the hosts, or set secret_file in mmm3.conf"
+            );
+        }
+        let view = config.monitor_view()?;
+        let monitor = view.monitor;
+        let secret = match &config.secret_file {
+            Some(path) => Some(Secret::load(path).context("read secret_file of mmm3.conf")?),
+            None => None,
+        };
+        let hosts = view
+            .hosts
+            .iter()
+            .map(|watched| HostSetup {
+                name: HostName::from(watched.host.name.as_str()),
+                ip: watched.host.ip,
+                agent: watched.host.agent_address(),
+                server: Endpoint::new(watched.host.ip, watched.host.mysql_port),
+                account: Account::new(watched.account.user, watched.account.password.clone()),
+            })
+            .collect();
+        Ok(Self {
+            listen: SocketAddr::new(monitor.ip, monitor.port),
+            pid_path: monitor.pid_path.clone(),
+            status_path: monitor.status_path.clone(),
+            kill_host_bin: monitor.kill_host_bin.clone(),
+            ping_ips: monitor.ping_ips.clone(),
+            ping_interval: monitor.ping_interval,
+            checks: config.checks.clone(),
+            hosts,
+            secret,
+            cluster: options.daemon.cluster().map(str::to_owned),
+            mind: mind_settings(config, monitor).context("choose the random number of this start")?,
+            debug: config.debug,
+            log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_mond{}.log", options.daemon.suffix())),
+        })
+    }
+
+    pub(crate) fn log_settings(&self, foreground: bool) -> LogSettings {
+        LogSettings { file: self.log_file.clone(), foreground, debug: self.debug }
+    }
+}
+
+fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Result<Settings> {
+    let traps = [
+        (CheckKind::Ping, &config.checks.ping),
+        (CheckKind::Mysql, &config.checks.mysql),
+        (CheckKind::RepThreads, &config.checks.rep_threads),
+        (CheckKind::RepBacklog, &config.checks.rep_backlog),
+    ];
+    Ok(Settings {
+        instance: mmm_wire::fresh_instance()?,
+        hosts: config
+            .hosts
+            .iter()
+            .map(|(name, host)| (HostName::from(name.as_str()), host_settings(host)))
+            .collect(),
+        roles: config
+            .roles
+            .iter()
+            .map(|(name, role)| (RoleName::from(name.as_str()), role_settings(role)))
+            .collect(),
+        active_master_role: config.active_master_role.as_str().into(),
+        mode: match monitor.mode {
+            Mode::Active => mmm_core::Mode::Active,
+            Mode::Manual => mmm_core::Mode::Manual,
+            Mode::Wait => mmm_core::Mode::Wait,
+            Mode::Passive => mmm_core::Mode::Passive,
+        },
+        trap: traps.into_iter().map(|(kind, check)| (kind, check.trap)).collect::<BTreeMap<_, _>>(),
+        flap_duration: monitor.flap_duration,
+        flap_count: monitor.flap_count,
+        auto_set_online: monitor.auto_set_online,
+        careful_startup: monitor.careful_startup,
+        wait_for_other_master: monitor.wait_for_other_master,
+        kill_host: if is_executable(&monitor.kill_host_bin) {
+            Ok(())
+        } else {
+            Err(monitor.kill_host_bin.display().to_string())
+        },
+        approach_limit: APPROACH_LIMIT,
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn host_settings(host: &mmm_config::HostSettings) -> HostSettings {
+    HostSettings {
+        ip: host.ip,
+        mode: match host.mode {
+            HostMode::Master => mmm_core::HostMode::Master,
+            HostMode::Slave => mmm_core::HostMode::Slave,
+        },
+        peer: host.peer.as_deref().map(HostName::from),
+    }
+}
+
+fn role_settings(role: &mmm_config::RoleSettings) -> RoleSettings {
+    RoleSettings {
+        mode: match role.mode {
+            RoleMode::Balanced => mmm_core::RoleMode::Balanced,
+            RoleMode::Exclusive => mmm_core::RoleMode::Exclusive,
+        },
+        hosts: role.hosts.iter().map(|host| HostName::from(host.as_str())).collect(),
+        ips: role.ips.iter().copied().collect(),
+        prefer: role.prefer.as_deref().map(HostName::from),
+    }
+}

@@ -1,0 +1,180 @@
+//! The task that owns the mind: events come in from all parts, actions go out to them. No action waits for a host.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mmm_core::{Action, Cluster, Event, HostName, Moment, Restored, ToAgent};
+use mmm_daemon::PidFile;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::control::{Command, ControlPort};
+use crate::kill_host::kill_host;
+use crate::network::NetworkCheck;
+use crate::sessions::AgentSession;
+use crate::setup::Setup;
+use crate::{pairs, probes, status_file};
+
+/// Events wait here while one is taken in, which takes microseconds.
+const EVENTS_MAX: usize = 1024;
+/// Messages to one agent; a session that lets so many pile up is dead.
+const MESSAGES_MAX: usize = 64;
+const TICK: Duration = Duration::from_millis(200);
+/// The last status is written within this time at the end.
+const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
+
+/// What every part shares with the task that owns the mind.
+#[derive(Clone)]
+pub(crate) struct Wiring {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) events: mpsc::Sender<Event>,
+    /// Zero point of the mind's time.
+    pub(crate) zero: Instant,
+    /// Whether the network check has ever got an answer.
+    pub(crate) network: watch::Receiver<bool>,
+}
+
+impl Wiring {
+    pub(crate) fn now(&self) -> Moment {
+        Moment::from(self.zero.elapsed())
+    }
+
+    /// Waits until the monitor's own network has been seen to work: what fails before proves nothing.
+    pub(crate) async fn network_was_there(&mut self) {
+        // Fails when the network check has ended, and then the monitor is ending too.
+        let _ = self.network.wait_for(|seen| *seen).await;
+    }
+}
+
+struct Shell {
+    wiring: Wiring,
+    mind: Cluster,
+    agents: BTreeMap<HostName, mpsc::Sender<ToAgent>>,
+    /// Clients of the control port that wait for an answer.
+    waiting: BTreeMap<u64, oneshot::Sender<String>>,
+    status: watch::Sender<String>,
+}
+
+pub(crate) fn run(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
+    mmm_daemon::raise_file_limit();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let code = runtime.block_on(serve(setup, pid_file));
+    // A write that hangs on its disk must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    tracing::info!("STARTING...");
+    let setup = Arc::new(setup);
+    let restored = restore(&setup);
+    let mind = Cluster::new(setup.mind.clone(), restored);
+    let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
+    let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
+    let (seen, network) = watch::channel(false);
+    let wiring = Wiring { setup: Arc::clone(&setup), events, zero: Instant::now(), network };
+    // Bound before anything else begins: a monitor that nobody can talk to must not start.
+    let port = ControlPort::bind(&setup, commands).await?;
+    tokio::spawn(port.run());
+    pid_file.publish()?;
+    let (status, statuses) = watch::channel(String::new());
+    let mut writer = tokio::spawn(status_file::write_changes(setup.status_path.clone(), statuses));
+    let agents = start_parts(&wiring, seen);
+    let mut shell = Shell { wiring, mind, agents, waiting: BTreeMap::new(), status };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_client = 0;
+    loop {
+        let event = tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            event = inbox.recv() => event.context("no part of the monitor is left")?,
+            Some(Command { line, answer }) = orders.recv() => {
+                next_client += 1;
+                shell.waiting.insert(next_client, answer);
+                Event::Commanded { client: next_client, line }
+            }
+            _ = tick.tick() => Event::Tick,
+        };
+        shell.take_in(event);
+    }
+    tracing::info!("Signal received: exiting...");
+    drop(shell);
+    if timeout(LAST_WRITE_LIMIT, &mut writer).await.is_err() {
+        tracing::warn!("The status file could not be written within {} s", LAST_WRITE_LIMIT.as_secs());
+    }
+    tracing::info!("END");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(setup: &Setup) -> Option<Restored> {
+    let path = &setup.status_path;
+    let Ok(text) = std::fs::read_to_string(path) else {
+        mmm_daemon::fatal!(
+            "Couldn't open status file '{}': Starting up without status information.",
+            path.display()
+        );
+        return None;
+    };
+    let (restored, odd) = Restored::parse(&text);
+    for line in odd {
+        tracing::warn!("The status file {} has a line that makes no sense: '{line}'", path.display());
+    }
+    Some(restored)
+}
+
+fn start_parts(wiring: &Wiring, seen: watch::Sender<bool>) -> BTreeMap<HostName, mpsc::Sender<ToAgent>> {
+    tracing::info!("Waiting for network connection...");
+    tokio::spawn(NetworkCheck::new(wiring, seen).run());
+    tokio::spawn(pairs::check_auto_increment(wiring.clone()));
+    let mut agents = BTreeMap::new();
+    for host in &wiring.setup.hosts {
+        probes::start(wiring, host);
+        let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
+        agents.insert(host.name.clone(), messages);
+        tokio::spawn(AgentSession { wiring: wiring.clone(), host: host.clone() }.run(inbox));
+    }
+    agents
+}
+
+impl Shell {
+    fn take_in(&mut self, event: Event) {
+        for action in self.mind.step(self.wiring.now(), event) {
+            self.carry_out(action);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Tell { host, message } => {
+                let Some(agent) = self.agents.get(&host) else { return };
+                if agent.try_send(message).is_err() {
+                    tracing::warn!(
+                        "The agent on host '{host}' takes no more messages; it is told again when its session is renewed"
+                    );
+                }
+            }
+            Action::KillHost { host, ping } => {
+                tokio::spawn(kill_host(self.wiring.clone(), host, ping));
+            }
+            Action::Answer { client, text } => {
+                // A client that went away meanwhile needs no answer.
+                if let Some(waiting) = self.waiting.remove(&client) {
+                    let _ = waiting.send(text);
+                }
+            }
+            Action::SaveStatus(text) => {
+                self.status.send_replace(text);
+            }
+            Action::Log(level, text) => mmm_daemon::log(level, &text),
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_closed());
+    }
+}
