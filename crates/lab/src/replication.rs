@@ -1,0 +1,105 @@
+//! Replication between the lab's servers: set up as the tutorial does, looked at, waited for.
+
+use std::time::Duration;
+
+use crate::error::{LabError, Result};
+use crate::host::{HostKind, M1, M2};
+use crate::lab::Lab;
+use crate::wait::wait_for;
+
+/// Replication as `SHOW SLAVE STATUS` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    pub master: String,
+    pub io_running: String,
+    pub sql_running: String,
+    pub behind: Option<u64>,
+    pub last_error: String,
+}
+
+impl Replication {
+    pub fn is_running(&self) -> bool {
+        self.io_running == "Yes" && self.sql_running == "Yes"
+    }
+}
+
+impl Lab {
+    /// Makes `replica` replicate from `master`, from where the master's binary log stands now (or by GTID), and starts it.
+    pub fn replicate(&self, master: &str, replica: &str, gtid: bool) -> Result<()> {
+        let position = if gtid {
+            "MASTER_USE_GTID = slave_pos".to_owned()
+        } else {
+            let status = self.sql(master, "SHOW MASTER STATUS")?;
+            let get = |column: &str| {
+                status.get(column).map(str::to_owned).ok_or_else(|| {
+                    LabError::Other(format!("SHOW MASTER STATUS on {master} has no {column}: is log-bin on?"))
+                })
+            };
+            format!("MASTER_LOG_FILE = '{}', MASTER_LOG_POS = {}", get("File")?, get("Position")?)
+        };
+        let ip = &self.host(master)?.ip;
+        self.sql(
+            replica,
+            &format!(
+                "CHANGE MASTER TO MASTER_HOST = '{ip}', MASTER_PORT = 3306, MASTER_USER = 'repl', \
+                 MASTER_PASSWORD = 'repl', MASTER_CONNECT_RETRY = 1, {position}"
+            ),
+        )?;
+        self.sql(replica, "START SLAVE").map(drop)
+    }
+
+    /// Both masters from each other, replicas from the first.
+    pub(crate) fn replicate_all(&self, gtid: bool) -> Result<()> {
+        self.replicate(M1, M2, gtid)?;
+        self.replicate(M2, M1, gtid)?;
+        for host in self.hosts.iter().filter(|host| host.kind == HostKind::Replica) {
+            self.replicate(M1, &host.name, gtid)?;
+        }
+        for host in self.servers() {
+            self.wait_replicating(host, Duration::from_secs(30))?;
+        }
+        Ok(())
+    }
+
+    /// Replication of a server; `None` where it is not set up.
+    pub fn replication(&self, host: &str) -> Result<Option<Replication>> {
+        let table = self.sql(host, "SHOW SLAVE STATUS")?;
+        if table.rows.is_empty() {
+            return Ok(None);
+        }
+        let get = |column: &str| table.get(column).unwrap_or_default().to_owned();
+        let errors = [get("Last_IO_Error"), get("Last_SQL_Error")];
+        Ok(Some(Replication {
+            master: get("Master_Host"),
+            io_running: get("Slave_IO_Running"),
+            sql_running: get("Slave_SQL_Running"),
+            behind: table.get("Seconds_Behind_Master").and_then(|text| text.parse().ok()),
+            last_error: errors.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "),
+        }))
+    }
+
+    /// Waits until both threads of a server's replication run.
+    pub fn wait_replicating(&self, host: &str, limit: Duration) -> Result<Replication> {
+        wait_for(&format!("replication running on {host}"), limit, || match self.replication(host) {
+            Ok(Some(status)) if status.is_running() => Ok(status),
+            Ok(status) => Err(format!("{status:?}")),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// Waits until `replica` has applied everything that is in the binary log of `master` at this moment.
+    pub fn wait_replicated(&self, master: &str, replica: &str, limit: Duration) -> Result<()> {
+        let status = self.sql(master, "SHOW MASTER STATUS")?;
+        let (file, position) = (status.get("File").unwrap_or(""), status.get("Position").unwrap_or("0"));
+        let statement = format!("SELECT MASTER_POS_WAIT('{file}', {position}, {})", limit.as_secs().max(1));
+        let table = self.sql_within(replica, &statement, limit + Duration::from_secs(2))?;
+        match table.value().and_then(|text| text.parse::<i64>().ok()) {
+            Some(events) if events >= 0 => Ok(()),
+            _ => Err(LabError::Timeout {
+                what: format!("{replica} applying {file}:{position} of {master}"),
+                limit,
+                last: format!("{:?}", self.replication(replica)?),
+            }),
+        }
+    }
+}
