@@ -1,0 +1,58 @@
+# The two commands of the README are `make demo` and `make test`; both install what is missing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Scenarios and network tests need root and Debian's packages; a run of `make fix` or `make build` needs neither.
+PREPARE := scripts/install-packages.sh
+NEXTEST := cargo nextest run --workspace --locked
+SEEDS ?= 2000
+SHARD ?= 1/1
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: prepare ## Play the tutorial on real servers; KEEP=1 leaves the cluster up
+	cargo build --release --locked --workspace
+	target/release/mmm_demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: prepare runner verify ## Everything that must hold before a change lands
+	cargo build --workspace --locked
+	$(NEXTEST) --profile core
+	cargo run --release --locked -q -p mmm-sim -- --seeds $(SEEDS)
+
+.PHONY: test-full
+test-full: prepare runner verify ## Everything there is; SHARD=i/n runs a part of it
+	cargo build --workspace --locked
+	$(NEXTEST) --profile full --partition slice:$(SHARD)
+	cargo run --release --locked -q -p mmm-sim -- --seeds 20000
+
+.PHONY: verify
+verify: ## Format and lints; never writes
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: fix
+fix: ## Format the sources
+	cargo fmt --all
+
+.PHONY: sim
+sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace
+	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+.PHONY: bench
+bench: prepare ## Measure failover, planned move, memory and CPU; see bench/README.md
+	cargo build --release --locked --workspace
+	target/release/mmm_bench $(if $(RUNS),--runs $(RUNS))
+
+.PHONY: prepare
+prepare:
+	@$(PREPARE)
+
+# The test runner comes from the registry where it is not there yet; that takes some minutes, once.
+.PHONY: runner
+runner:
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest

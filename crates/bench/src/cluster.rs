@@ -1,0 +1,105 @@
+//! A cluster to measure on: brought up, brought back to the same starting state between runs, looked at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Program, Record, WRITER, wait_for};
+
+/// The lab's name. One bench at a time: two would measure each other.
+pub(crate) const LAB: &str = "bench";
+const START: Duration = Duration::from_secs(30);
+/// For everything that must come before the next run; what takes longer needs a fresh cluster.
+const SETTLE: Duration = Duration::from_secs(30);
+/// The prompt of the operator between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub(crate) struct Cluster {
+    pub(crate) lab: Lab,
+    evidence: Option<PathBuf>,
+}
+
+impl Cluster {
+    /// A fresh cluster of the tutorial, both masters ONLINE, MySQL-M1 the writer.
+    pub(crate) fn fresh(evidence: Option<&Path>) -> Result<Self> {
+        let mut builder = Lab::builder(LAB);
+        if evidence.is_some() {
+            builder = builder.append(ConfigFile::Common, "debug 1").append(ConfigFile::Monitor, "debug 1");
+        }
+        let lab = builder.up()?;
+        lab.expect_host(M1, "ONLINE", &["writer", "reader"], START)?;
+        let cluster = Self { lab, evidence: evidence.map(Path::to_owned) };
+        cluster.settle()?;
+        Ok(cluster)
+    }
+
+    /// The host that holds the writer address by `show`, and the other one.
+    pub(crate) fn writer_and_other(&self) -> Result<(&'static str, &'static str)> {
+        match self.lab.show()?.holder(WRITER) {
+            Some(M1) => Ok((M1, M2)),
+            Some(M2) => Ok((M2, M1)),
+            other => bail!("the writer should be on {M1} or {M2}, but is on {other:?}"),
+        }
+    }
+
+    pub(crate) fn server_id(&self, host: &str) -> Result<u32> {
+        self.lab.host(host)?.server_id.with_context(|| format!("{host} has no server"))
+    }
+
+    /// Waits until the cluster is whole: both masters ONLINE with their roles, nothing to warn of, and each has applied all of the
+    /// other. A host that waits to be set online (it has failed too often to come back by itself) is set online, as an operator
+    /// would do it.
+    pub(crate) fn settle(&self) -> Result<()> {
+        wait_for("both masters ONLINE, and replication not held", SETTLE, || {
+            let show = self.lab.show().map_err(|error| error.to_string())?;
+            let whole =
+                [M1, M2].iter().all(|host| show.state(host) == "ONLINE") && !show.text.contains("Warning");
+            if whole && show.holder(WRITER).is_some() {
+                return Ok(());
+            }
+            for host in [M1, M2] {
+                if show.state(host) == "AWAITING_RECOVERY" {
+                    // A refusal (the checks are not good yet) is asked again.
+                    let _ = self.lab.control(&["set_online", host]);
+                }
+            }
+            thread::sleep(LOOK_EVERY);
+            Err(format!("\n{}", show.text))
+        })?;
+        for host in [M1, M2] {
+            self.lab.wait_replicating(host, SETTLE)?;
+        }
+        self.wait_equal()
+    }
+
+    /// Waits until each master has applied what is in the other's log now.
+    pub(crate) fn wait_equal(&self) -> Result<()> {
+        for (master, replica) in [(M1, M2), (M2, M1)] {
+            self.lab.wait_replicated(master, replica, SETTLE)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps logs and record of a run, where that was asked for.
+    pub(crate) fn keep_evidence(&self, run: &str, record: &Record) -> Result<()> {
+        let Some(base) = &self.evidence else { return Ok(()) };
+        let dir = base.join(run);
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        for (host, program) in [
+            (MON, Program::Monitor),
+            (M1, Program::Agent),
+            (M2, Program::Agent),
+            (M1, Program::Server),
+            (M2, Program::Server),
+        ] {
+            let path = dir.join(format!("{host}-{program}.log"));
+            fs::write(&path, self.lab.log(host, program)?)
+                .with_context(|| format!("write {}", path.display()))?;
+        }
+        let lines: Vec<String> = record.attempts.iter().map(ToString::to_string).collect();
+        let path = dir.join("probe.record");
+        fs::write(&path, lines.join("\n") + "\n").with_context(|| format!("write {}", path.display()))
+    }
+}

@@ -1,0 +1,77 @@
+//! Hosts that can't be reached any more. Until there are leases nobody can fence them but `kill_host`.
+
+use std::time::Duration;
+
+use mmm_lab::{ConfigFile, M1, M2, MON, Moment, Program, WRITER, wait_for};
+
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
+
+#[test]
+fn an_unplugged_writer_is_replaced_unfenced_and_gives_way_when_it_returns() {
+    let lab = Cluster::up(quick("unplugged").append(ConfigFile::Monitor, QUICK_CHECKS));
+    let probe = lab.start_probe().unwrap();
+    let unplugged = lab.unplug(M1).unwrap();
+    let first = probe.wait_write_by(ID2, unplugged, SOON).unwrap();
+    let took = first.end - unplugged;
+    eprintln!("host unplugged: first write on the other after {took:?}");
+    assert!(took >= Duration::from_secs(2), "the trap period of 2 s was not waited for: {took:?}");
+    lab.wait_log(MON, Program::Monitor, "it is not fenced, the role moves all the same", SOON).unwrap();
+    lab.expect_host(M1, "HARD_OFFLINE", &[], SOON).unwrap();
+    lab.expect_host(M2, "ONLINE", &["writer", "reader", "reader"], SOON).unwrap();
+    lab.wait_shown("# Warning: agent on host MySQL-M1 is not reachable", SOON);
+
+    let replugged = lab.replug(M1).unwrap();
+    lab.expect_addresses(M1, 0, Duration::from_secs(10));
+    lab.expect_read_only(M1, Duration::from_secs(2));
+    assert_eq!(lab.holders(WRITER).unwrap(), [M2]);
+    let settled = Moment::now();
+    // The old holder's frames must not keep the client from the new one.
+    probe.wait_write_by(ID2, settled, Duration::from_secs(3)).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    probe.wait_write_by(ID2, settled + Duration::from_secs(2), Duration::from_secs(3)).unwrap();
+    let record = probe.stop().unwrap();
+    let late: Vec<_> =
+        record.acknowledged().filter(|a| a.server_id == Some(ID1) && a.start > settled).collect();
+    assert!(late.is_empty(), "written to the old holder: {late:?}");
+    let gap = record.gap_after(replugged).unwrap().length();
+    eprintln!("host plugged in again: longest time without a write {gap:?}");
+    assert!(gap < Duration::from_secs(5), "{gap:?}");
+}
+
+#[test]
+fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
+    let settings = format!("{QUICK_CHECKS}\n<monitor>\nkill_host_bin /etc/mysql-mmm/kill_host\n</monitor>");
+    // The monitor looks for the program when it starts, so the hosts get theirs first.
+    let lab = Cluster::make(quick("kill_host").without_daemons().append(ConfigFile::Monitor, &settings));
+    let script = "#!/bin/sh\necho \"$@\" >>/etc/mysql-mmm/killed\nexit \"$(cat /etc/mysql-mmm/code)\"\n";
+    let put = |file: &str, text: &str| {
+        let argv = ["sh", "-c", &format!("cat >/etc/mysql-mmm/{file} && chmod 755 /etc/mysql-mmm/{file}")];
+        assert!(lab.exec_with_input(MON, &argv, text).unwrap().success());
+    };
+    put("kill_host", script);
+    put("code", "3");
+    lab.start_daemons().unwrap();
+    lab.expect_pair(M1);
+    let killed = || lab.exec(MON, &["cat", "/etc/mysql-mmm/killed"]).unwrap().stdout;
+
+    lab.unplug(M1).unwrap();
+    lab.wait_log(MON, Program::Monitor, "Couldn't kill host 'MySQL-M1'", SOON).unwrap();
+    assert_eq!(killed(), "MySQL-M1 0\n");
+    // The readers leave with it only when it is off; so does the writer.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(lab.role_addresses(M2).unwrap().len() == 1, "nothing moves while the host may be alive");
+    assert!(lab.is_read_only(M2).unwrap());
+    assert!(!lab.log(MON, Program::Monitor).unwrap().contains("not fenced"));
+
+    put("code", "0");
+    lab.wait_log(MON, Program::Monitor, "Host 'MySQL-M1' has been killed", SOON).unwrap();
+    wait_for("the writer on the other master", SOON, || {
+        if lab.role_addresses(M2).unwrap().len() == 3 && !lab.is_read_only(M2).unwrap() {
+            Ok(())
+        } else {
+            Err(format!("{:?}", lab.show()))
+        }
+    })
+    .unwrap();
+    assert_eq!(killed(), "MySQL-M1 0\nMySQL-M1 0\n");
+}
