@@ -17,8 +17,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
 /// Starting and stopping replication waits for what its threads are doing.
 const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
-/// One attempt at catching up; the mind tries again and tells about it meanwhile.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(5);
+/// One turn of waiting for replication: no more urgent step waits longer than this for its turn.
+const TURN: Duration = Duration::from_millis(500);
 /// Ending client threads, however many there are.
 const END_LIMIT: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(2);
@@ -82,7 +82,7 @@ impl ServerLane {
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
-            Step::Approach { limit, .. } => self.approach(*limit).await,
+            Step::Approach(_) => self.approach().await,
             Step::AddAddress(_) | Step::DropAddress(_) => {
                 Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
             }
@@ -137,9 +137,9 @@ impl ServerLane {
             Takeover::After(position) => {
                 let target = Coordinates { file: position.file.clone(), pos: position.position };
                 let session = self.session().await?;
-                Ok(match session.wait_for_position(&target, CATCH_UP_LIMIT).await? {
+                Ok(match session.wait_for_position(&target, TURN).await? {
                     WaitOutcome::Reached => StepOutcome::Done,
-                    WaitOutcome::TimedOut => StepOutcome::Failed(format!(
+                    WaitOutcome::TimedOut => StepOutcome::NotYet(format!(
                         "{target} of the old writer's log is not applied yet; still waiting"
                     )),
                     WaitOutcome::NotAReplica => StepOutcome::Failed(
@@ -152,7 +152,7 @@ impl ServerLane {
 
     /// Waits until everything that was received is applied.
     async fn apply_received(&mut self) -> Result<StepOutcome, ServerError> {
-        let until = Instant::now() + CATCH_UP_LIMIT;
+        let until = Instant::now() + TURN;
         let mut idle_seen = 0;
         loop {
             let Some(status) = self.session().await?.replica_status(QUICK).await? else {
@@ -167,8 +167,8 @@ impl ServerLane {
                 return Ok(StepOutcome::Failed(stopped_applier(&status)));
             }
             if Instant::now() >= until {
-                return Ok(StepOutcome::Failed(format!(
-                    "still applying: {} of {} received",
+                return Ok(StepOutcome::NotYet(format!(
+                    "{} of {} received",
                     place(status.applied.as_ref()),
                     place(status.received.as_ref())
                 )));
@@ -177,9 +177,9 @@ impl ServerLane {
         }
     }
 
-    /// Waits until this replica is so close behind its source that a move would interrupt nobody for long.
-    async fn approach(&mut self, limit: Duration) -> Result<StepOutcome, ServerError> {
-        let until = Instant::now() + limit;
+    /// Waits a turn until this replica is so close behind its source that a move would interrupt nobody for long.
+    async fn approach(&mut self) -> Result<StepOutcome, ServerError> {
+        let until = Instant::now() + TURN;
         let mut close = 0;
         loop {
             let Some(status) = self.session().await?.replica_status(QUICK).await? else {
@@ -201,9 +201,8 @@ impl ServerLane {
             }
             if Instant::now() >= until {
                 let delay = status.delay_seconds.map_or("unknown".to_owned(), |delay| format!("{delay} s"));
-                return Ok(StepOutcome::Failed(format!(
-                    "still behind after {} s (delay {delay}, {} of {} received)",
-                    limit.as_secs(),
+                return Ok(StepOutcome::NotYet(format!(
+                    "still behind (delay {delay}, {} of {} received)",
                     place(status.applied.as_ref()),
                     place(status.received.as_ref())
                 )));

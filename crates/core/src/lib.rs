@@ -8,6 +8,7 @@ mod agent;
 mod check;
 mod cluster;
 mod gtid;
+pub mod lease;
 mod message;
 mod moment;
 mod names;

@@ -136,7 +136,7 @@ impl World {
             Step::StartReplication => (server.receiving, server.applying) = (true, true),
             Step::StopReceiving => server.receiving = false,
             Step::ResumeReceiving => server.receiving = true,
-            Step::Approach { .. } => {
+            Step::Approach(_) => {
                 if server.applied + 50 < source.unwrap_or_default() {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is too far behind") };
                 }

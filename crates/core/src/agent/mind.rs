@@ -105,7 +105,8 @@ pub struct AgentMind {
     pub(super) position_due: bool,
     pub(super) clients_due: bool,
     pub(super) released_at: Option<(OrderId, LogPosition)>,
-    pub(super) approach: Option<(OrderId, Duration)>,
+    /// A planned move that this host prepares for, and until when.
+    pub(super) approach: Option<(OrderId, Moment)>,
     pub(super) approached: Option<Approached>,
     pub(super) problem: BTreeMap<Lane, String>,
     pub(super) applied: Option<OrderId>,
@@ -147,7 +148,7 @@ impl AgentMind {
         let mut actions = Vec::new();
         match event {
             AgentEvent::Ordered(order) => self.take_in_order(order, &mut actions),
-            AgentEvent::ApproachOrdered { id, limit } => self.approach = Some((id, limit)),
+            AgentEvent::ApproachOrdered { id, limit } => self.approach = Some((id, now + limit)),
             AgentEvent::AnnouncementOrdered(role) => {
                 let held = self.addresses.iter().flatten().any(|held| held.role == role);
                 actions.extend(held.then_some(AgentAction::Announce(role)));
@@ -292,6 +293,7 @@ impl AgentMind {
                 actions.push(AgentAction::Log(LogLevel::Warn, text.clone()));
                 self.problem.insert(lane, text);
             }
+            StepOutcome::NotYet(progress) => self.step_goes_on(now, step, progress, actions),
             StepOutcome::Failed(why) => self.step_failed(now, step, &why, actions),
         }
     }
@@ -345,9 +347,8 @@ impl AgentMind {
                 self.memory.holding = false;
                 self.receiving = Some(true);
             }
-            Step::Approach { id, .. } => {
-                self.approach = None;
-                self.approached = Some(Approached { id: *id, outcome: Ok(()) });
+            Step::Approach(id) => {
+                self.end_approach(*id, Ok(()));
             }
         }
     }
@@ -364,14 +365,31 @@ impl AgentMind {
             // monitor treats the data as that of a lost writer.
             Step::ReadPosition => self.position_due = false,
             Step::EndClients => self.clients_due = false,
-            Step::Approach { id, .. } => {
-                self.approach = None;
-                self.approached = Some(Approached { id: *id, outcome: Err(why.to_owned()) });
+            Step::Approach(id) => {
+                self.end_approach(*id, Err(why.to_owned()));
                 return;
             }
             _ => {}
         }
         self.problem.insert(lane, text);
+    }
+
+    fn step_goes_on(&mut self, now: Moment, step: &Step, progress: String, actions: &mut Vec<AgentAction>) {
+        if let Step::Approach(id) = step {
+            if self.approach.is_none_or(|(wanted, until)| wanted == *id && now >= until) {
+                self.end_approach(*id, Err(progress));
+            }
+            return;
+        }
+        let text = format!("Still to {}: {progress}", step.describe());
+        if self.problem.insert(step.lane(), text.clone()).is_none() {
+            actions.push(AgentAction::Log(LogLevel::Info, text));
+        }
+    }
+
+    fn end_approach(&mut self, id: OrderId, outcome: Result<(), String>) {
+        self.approach = self.approach.filter(|(wanted, _)| *wanted != id);
+        self.approached = Some(Approached { id, outcome });
     }
 
     pub(super) fn holds_writer_address(&self) -> bool {

@@ -127,7 +127,7 @@ impl AgentMind {
         let ServerView::Up { writable } = self.server else { return None };
         self.next_write_step(writable)
             .or_else(|| self.next_replication_step())
-            .or_else(|| self.approach.map(|(id, limit)| Step::Approach { id, limit }))
+            .or_else(|| self.approach.map(|(id, _)| Step::Approach(id)))
     }
 
     fn next_write_step(&self, writable: bool) -> Option<Step> {

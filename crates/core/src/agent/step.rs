@@ -1,7 +1,5 @@
 //! The single things an agent can do to its host, each with a bounded time given by the shell.
 
-use std::time::Duration;
-
 use crate::message::{LogPosition, OrderId, Takeover};
 use crate::names::Role;
 
@@ -34,10 +32,7 @@ pub enum Step {
     StartReplication,
     StopReceiving,
     ResumeReceiving,
-    Approach {
-        id: OrderId,
-        limit: Duration,
-    },
+    Approach(OrderId),
 }
 
 impl Step {
@@ -54,7 +49,7 @@ impl Step {
             | Self::StartReplication
             | Self::StopReceiving
             | Self::ResumeReceiving
-            | Self::Approach { .. } => Lane::Server,
+            | Self::Approach(_) => Lane::Server,
         }
     }
 
@@ -73,7 +68,7 @@ impl Step {
             Self::StartReplication => "start replication".to_owned(),
             Self::StopReceiving => "stop receiving from the old writer".to_owned(),
             Self::ResumeReceiving => "receive from the old writer again".to_owned(),
-            Self::Approach { .. } => "catch up before a planned move".to_owned(),
+            Self::Approach(_) => "catch up before a planned move".to_owned(),
         }
     }
 }
@@ -84,6 +79,8 @@ pub enum StepOutcome {
     Position(LogPosition),
     /// Somebody holds a lock that the step would have to wait for; nothing was left behind.
     LockHeld,
+    /// It goes on, but a short turn is over, so that a more urgent step need not wait; how far it is, for people.
+    NotYet(String),
     /// What went wrong, for people.
     Failed(String),
 }

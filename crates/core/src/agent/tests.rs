@@ -401,12 +401,34 @@ fn a_held_replication_goes_on_before_a_position_of_the_old_writer_is_waited_for(
 }
 
 #[test]
+fn an_approach_takes_turns_until_its_limit() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    let id = OrderId { instance: 1, number: 99 };
+    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(2) });
+    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    assert_eq!(fixture.status().approached, None, "it goes on");
+    fixture.pass(2000);
+    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    assert_eq!(fixture.status().approached.unwrap().outcome, Err("behind".to_owned()));
+}
+
+#[test]
+fn a_promotion_comes_before_the_next_turn_of_an_approach() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    let id = OrderId { instance: 1, number: 99 };
+    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(9) });
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    assert_eq!(fixture.steps, [Step::CatchUp(Takeover::Lost)]);
+}
+
+#[test]
 fn an_approach_is_answered_with_its_number_whatever_comes_of_it() {
     let (id, limit) = (OrderId { instance: 1, number: 5 }, Duration::from_secs(3));
     for outcome in [StepOutcome::Done, StepOutcome::Failed("behind".into())] {
         let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
         fixture.step(AgentEvent::ApproachOrdered { id, limit });
-        fixture.end(&Step::Approach { id, limit }, outcome.clone());
+        fixture.end(&Step::Approach(id), outcome.clone());
         let approached = fixture.status().approached.unwrap();
         assert_eq!((approached.id, approached.outcome.is_ok()), (id, outcome == StepOutcome::Done));
         assert_eq!(fixture.status().problem, None);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::moves::Purpose;
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
 use crate::moment::Moment;
@@ -63,8 +64,14 @@ impl Cluster {
                     .to_owned()
             }
             ["set_online", host] => self.set_online(now, host, actions),
-            ["set_offline", host] => self.set_offline(now, host, false, actions),
-            ["set_offline", "--force", host] => self.set_offline(now, host, true, actions),
+            ["set_offline", host] => match self.set_offline(now, client, host, false, actions) {
+                Some(answer) => answer,
+                None => return,
+            },
+            ["set_offline", "--force", host] => match self.set_offline(now, client, host, true, actions) {
+                Some(answer) => answer,
+                None => return,
+            },
             ["move_role", "--force", role, host] => self.force_role(now, role, host, actions),
             ["move_role", role, host] => match self.move_role(now, client, role, host, actions) {
                 Some(answer) => answer,
@@ -136,35 +143,59 @@ impl Cluster {
         )
     }
 
-    fn set_offline(&mut self, now: Moment, name: &str, force: bool, actions: &mut Vec<Action>) -> String {
-        let Some(host) = self.hosts.get(name) else { return unknown_host(name) };
+    /// The writer hands its role over in order first; the answer comes when its successor has caught up.
+    fn set_offline(
+        &mut self,
+        now: Moment,
+        client: u64,
+        name: &str,
+        force: bool,
+        actions: &mut Vec<Action>,
+    ) -> Option<String> {
+        let Some(host) = self.hosts.get(name) else { return Some(unknown_host(name)) };
         match host.state {
             HostState::AdminOffline => {
-                return "OK: This host is already ADMIN_OFFLINE. Skipping command.".to_owned();
+                return Some("OK: This host is already ADMIN_OFFLINE. Skipping command.".to_owned());
             }
             HostState::Online | HostState::ReplicationFail | HostState::ReplicationDelay => {}
             HostState::Unknown | HostState::HardOffline | HostState::AwaitingRecovery => {
-                return format!(
+                return Some(format!(
                     "ERROR: Host '{name}' is '{}' at the moment. It can't be switched to ADMIN_OFFLINE.",
                     host.state
-                );
+                ));
             }
         }
         if !host.agent.connected {
-            return format!("ERROR: Can't reach agent daemon on '{name}'! {UNREACHABLE}");
+            return Some(format!("ERROR: Can't reach agent daemon on '{name}'! {UNREACHABLE}"));
         }
-        let before = host.state;
         let name = HostName::from(name);
-        let writer = self.settings.active_master_role.clone();
-        let successor = self.hosts.keys().any(|other| *other != name && self.eligible(now, &writer, other));
-        if self.active_master() == Some(&name) && !successor && !force {
-            return format!(
-                "ERROR: Host '{name}' has the role '{writer}' and no other host can take it now: there would be no writer. Use 'set_offline --force {name}' if that is what you want."
-            );
+        if self.active_master() != Some(&name) || force {
+            return Some(self.take_offline(now, &name, actions));
         }
+        let writer = self.settings.active_master_role.clone();
+        let successor =
+            self.hosts.keys().find(|other| **other != name && self.eligible(now, &writer, other)).cloned();
+        let address = self.slots.keys().find(|slot| *slot.name() == writer).cloned();
+        let (Some(successor), Some(address)) = (successor, address) else {
+            return Some(format!(
+                "ERROR: Host '{name}' has the role '{writer}' and no other host can take it now: there would be no writer. Use 'set_offline --force {name}' if that is what you want."
+            ));
+        };
+        if self.mode == Mode::Passive {
+            return Some(self.take_offline(now, &name, actions));
+        }
+        if self.is_moving(&address) {
+            return Some(format!("ERROR: Role '{writer}' is being moved already. Please, wait some time."));
+        }
+        self.begin_move(now, Purpose::SetOffline(client), &address, &name, &successor, actions);
+        None
+    }
+
+    pub(super) fn take_offline(&mut self, now: Moment, name: &HostName, actions: &mut Vec<Action>) -> String {
+        let before = self.hosts.get(name).map_or(HostState::Unknown, |host| host.state);
         let text = format!("Admin changed state of '{name}' from {before} to ADMIN_OFFLINE");
         actions.push(Action::log(LogLevel::Fatal, text));
-        self.set_state(now, &name, HostState::AdminOffline, actions);
+        self.set_state(now, name, HostState::AdminOffline, actions);
         format!(
             "OK: State of '{name}' changed to ADMIN_OFFLINE. Now you can wait some time and check all roles!"
         )
@@ -226,7 +257,7 @@ impl Cluster {
                 "ERROR: Role '{role}' is on no host at the moment; it will be placed by itself."
             ));
         };
-        self.begin_move(now, Some(client), &address, &from, &name, actions);
+        self.begin_move(now, Purpose::MoveRole(client), &address, &from, &name, actions);
         None
     }
 

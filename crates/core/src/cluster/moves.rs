@@ -10,10 +10,18 @@ use std::time::Duration;
 /// A move that the target could not follow is not tried again by itself before this has passed.
 const REST: Duration = Duration::from_mins(1);
 
+/// Why the role moves, and which client of the control port waits for the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Preference,
+    MoveRole(u64),
+    /// The old holder is to be `ADMIN_OFFLINE` afterwards.
+    SetOffline(u64),
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Move {
-    /// The operator who waits for the answer; nobody for a move to the preferred host.
-    pub(super) client: Option<u64>,
+    pub(super) purpose: Purpose,
     pub(super) role: Role,
     pub(super) from: HostName,
     pub(super) to: HostName,
@@ -38,7 +46,7 @@ impl Cluster {
     pub(super) fn begin_move(
         &mut self,
         now: Moment,
-        client: Option<u64>,
+        purpose: Purpose,
         role: &Role,
         from: &HostName,
         to: &HostName,
@@ -48,7 +56,7 @@ impl Cluster {
         self.next_number += 1;
         let until = now + self.settings.approach_limit + Duration::from_secs(2);
         let planned = Move {
-            client,
+            purpose,
             role: role.clone(),
             from: from.clone(),
             to: to.clone(),
@@ -59,7 +67,7 @@ impl Cluster {
         let source_alive =
             self.hosts.get(from).is_some_and(|host| host.agent.connected && host.agent.status.server.is_up());
         if !self.settings.is_writer(role) || !source_alive {
-            self.execute(&planned, actions);
+            self.execute(now, &planned, actions);
             return;
         }
         self.moves.retain(|other| other.role != *role);
@@ -79,14 +87,14 @@ impl Cluster {
             }
             match self.verdict(now, &planned) {
                 None => self.moves.push(planned),
-                Some(Ok(())) => self.execute(&planned, actions),
+                Some(Ok(())) => self.execute(now, &planned, actions),
                 Some(Err(why)) => {
                     let text = format!(
                         "Role '{}' stays on '{}': it was not moved to '{}', {why}",
                         planned.role, planned.from, planned.to
                     );
                     actions.push(Action::log(LogLevel::Error, text.clone()));
-                    if let Some(client) = planned.client {
+                    if let Purpose::MoveRole(client) | Purpose::SetOffline(client) = planned.purpose {
                         actions.push(Action::Answer { client, text: format!("ERROR: {text}") });
                     }
                     planned.given_up = Some(now);
@@ -120,17 +128,26 @@ impl Cluster {
         }
     }
 
-    fn execute(&mut self, planned: &Move, actions: &mut Vec<Action>) {
+    fn execute(&mut self, now: Moment, planned: &Move, actions: &mut Vec<Action>) {
         self.unassign(&planned.role);
         self.assign(&planned.role, &planned.to);
         let (name, from, to) = (planned.role.name(), &planned.from, &planned.to);
-        if let Some(client) = planned.client {
-            let text = format!("Admin moved role '{name}' from '{from}' to '{to}'");
-            actions.push(Action::log(LogLevel::Fatal, text));
-            let text = format!(
-                "OK: Role '{name}' has been moved from '{from}' to '{to}'. Now you can wait some time and check new roles info!"
-            );
-            actions.push(Action::Answer { client, text });
-        }
+        let (client, text) = match planned.purpose {
+            Purpose::Preference => return,
+            Purpose::MoveRole(client) => {
+                let text = format!("Admin moved role '{name}' from '{from}' to '{to}'");
+                actions.push(Action::log(LogLevel::Fatal, text));
+                let text = format!(
+                    "OK: Role '{name}' has been moved from '{from}' to '{to}'. Now you can wait some time and check new roles info!"
+                );
+                (client, text)
+            }
+            Purpose::SetOffline(client) => {
+                let text = format!("Moving role '{name}' from host '{from}' to host '{to}'");
+                actions.push(Action::log(LogLevel::Info, text));
+                (client, self.take_offline(now, from, actions))
+            }
+        };
+        actions.push(Action::Answer { client, text });
     }
 }

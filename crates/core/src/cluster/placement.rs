@@ -1,5 +1,6 @@
 //! Where roles should be: orphans to the emptiest host, preferences, and an even spread of balanced roles.
 
+use super::moves::Purpose;
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
 use crate::moment::Moment;
@@ -97,7 +98,7 @@ impl Cluster {
             {
                 let text = format!("Moving role '{role}' from host '{holder}' to preferred host '{prefer}'");
                 actions.push(Action::log(LogLevel::Info, text));
-                self.begin_move(now, None, &role, &holder, &prefer, actions);
+                self.begin_move(now, Purpose::Preference, &role, &holder, &prefer, actions);
             }
         }
     }

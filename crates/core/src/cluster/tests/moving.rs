@@ -47,7 +47,7 @@ fn a_move_whose_target_does_not_catch_up_leaves_everything_as_it_was() {
 fn the_role_is_never_granted_while_the_old_holder_has_address_or_open_server() {
     for keep_address in [true, false] {
         let mut fixture = Fixture::running(pair());
-        fixture.command("set_offline db1");
+        fixture.command("set_offline --force db1");
         let order = fixture.orders["db1"].clone();
         fixture.report("db1", |status| {
             status.taken_in = Some(order.id);
@@ -65,9 +65,34 @@ fn the_role_is_never_granted_while_the_old_holder_has_address_or_open_server() {
 }
 
 #[test]
-fn a_status_that_does_not_answer_the_order_is_no_release() {
+fn taking_the_writer_offline_hands_its_role_over_in_order_first() {
+    let mut fixture = Fixture::running(pair());
+    assert_eq!(fixture.command("set_offline db1"), "");
+    assert_eq!(
+        fixture.cluster.state_of("db1"),
+        Some(HostState::Online),
+        "it serves until its successor is ready"
+    );
+    fixture.approached(Ok(()));
+    assert!(fixture.answers.last().unwrap().starts_with("OK: State of 'db1' changed to ADMIN_OFFLINE."));
+    assert_eq!(fixture.cluster.state_of("db1"), Some(HostState::AdminOffline));
+    fixture.agents_obey();
+    assert!(matches!(takeover(&fixture, "db2"), Takeover::After(_)));
+}
+
+#[test]
+fn the_writer_stays_online_when_its_successor_does_not_catch_up() {
     let mut fixture = Fixture::running(pair());
     fixture.command("set_offline db1");
+    fixture.approached(Err("behind".into()));
+    assert!(fixture.answers[0].starts_with("ERROR: Role 'writer(192.168.8.30)' stays on 'db1'"));
+    assert_eq!(fixture.cluster.state_of("db1"), Some(HostState::Online));
+}
+
+#[test]
+fn a_status_that_does_not_answer_the_order_is_no_release() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_offline --force db1");
     fixture.report("db1", |status| {
         status.held.clear();
         status.server = GONE;
@@ -148,7 +173,7 @@ fn an_agent_away_while_its_host_is_well_keeps_its_roles() {
 #[test]
 fn a_host_that_dies_right_after_set_offline_does_not_keep_the_role_for_ever() {
     let mut fixture = Fixture::running(pair());
-    fixture.command("set_offline db1");
+    fixture.command("set_offline --force db1");
     fixture.lose("db1");
     fixture.pass(60);
     assert!(!fixture.ordered("db2").contains("writer"), "its checks are good: it may still write");
@@ -159,7 +184,7 @@ fn a_host_that_dies_right_after_set_offline_does_not_keep_the_role_for_ever() {
 #[test]
 fn a_writer_that_lost_the_role_before_it_served_catches_up_when_it_gets_it_again() {
     let mut fixture = Fixture::running(pair());
-    fixture.command("set_offline db1");
+    fixture.command("set_offline --force db1");
     fixture.agent_obeys("db1");
     assert!(matches!(takeover(&fixture, "db2"), Takeover::After(_)));
     // It never served: its server is gone before it has caught up.
