@@ -1,0 +1,254 @@
+//! A candidate's side: which promotions it accepts, and what it promises to a holder that lost its monitor.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::book::Proof;
+use super::epoch::Epoch;
+use super::rules::LeaseRules;
+use super::times::{LeaseLength, wait_for};
+use crate::moment::Moment;
+use crate::names::HostName;
+
+/// Not to accept the role from anyone for one lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Promise {
+    pub holder: HostName,
+    /// The epoch it protects.
+    pub epoch: Epoch,
+    pub length: LeaseLength,
+}
+
+/// What a candidate knows for ever, over reboots. It has to be on disk before an answer that rests on it leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Durable {
+    /// The greatest epoch accepted.
+    pub accepted: Epoch,
+    /// The greatest epoch given back.
+    pub released: Epoch,
+    /// The longest lease accepted or promised: what it waits by after a reboot.
+    pub longest: Option<LeaseLength>,
+    pub promise: Option<Promise>,
+}
+
+/// Why a promotion or a promise was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    #[error("epoch {asked} is older than epoch {known}, which this host has accepted")]
+    Old { asked: Epoch, known: Epoch },
+    #[error("this host has given back epoch {released}, and with it epoch {asked}")]
+    Released { asked: Epoch, released: Epoch },
+    #[error("this host has promised {holder} not to take the role for another {} ms", .rest.as_millis())]
+    Promised { holder: HostName, rest: Duration },
+    #[error("this host was restarted and waits another {} ms for what it may have promised before", .rest.as_millis())]
+    JustBooted { rest: Duration },
+    #[error("this host holds epoch {held} itself")]
+    Holds { held: Epoch },
+}
+
+/// A candidate. Moments are of its boot clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Promiser {
+    rules: LeaseRules,
+    durable: Durable,
+    promised_until: Option<Moment>,
+    /// After a reboot nobody can tell how much of a promise had passed.
+    booted_until: Option<Moment>,
+}
+
+impl Promiser {
+    /// A host that was booted now. Without a file (`None`) the longest lease that is allowed rules.
+    pub fn after_boot(now: Moment, durable: Option<Durable>, rules: LeaseRules) -> Self {
+        let longest = match &durable {
+            Some(durable) => durable.longest,
+            None => Some(LeaseLength::GREATEST),
+        };
+        Self {
+            rules,
+            durable: durable.unwrap_or_default(),
+            promised_until: None,
+            booted_until: longest.map(|longest| now + waited(longest, rules)),
+        }
+    }
+
+    /// A program that was started again within the boot that wrote the file: the end of a promise is still known.
+    pub fn after_restart(durable: Durable, promised_until: Option<Moment>, rules: LeaseRules) -> Self {
+        Self { rules, durable, promised_until, booted_until: None }
+    }
+
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    pub fn promised_until(&self) -> Option<Moment> {
+        self.promised_until
+    }
+
+    /// The epoch this host holds or may be about to hold.
+    fn held(&self) -> Option<Epoch> {
+        (self.durable.accepted > self.durable.released).then_some(self.durable.accepted)
+    }
+
+    /// A promise that runs, and how long still.
+    pub fn running_promise(&self, now: Moment) -> Option<(&Promise, Duration)> {
+        let until = self.promised_until.filter(|until| now < *until)?;
+        Some((self.durable.promise.as_ref()?, until.since(now)))
+    }
+
+    /// A holder asks for a promise. After `Ok` the state is to be made durable before the answer leaves.
+    pub fn promise(&mut self, now: Moment, promise: Promise) -> Result<(), Refusal> {
+        if let Some(held) = self.held() {
+            return Err(Refusal::Holds { held });
+        }
+        if promise.epoch < self.durable.accepted {
+            return Err(Refusal::Old { asked: promise.epoch, known: self.durable.accepted });
+        }
+        if let Some((running, rest)) = self.running_promise(now)
+            && running.epoch > promise.epoch
+        {
+            return Err(Refusal::Promised { holder: running.holder.clone(), rest });
+        }
+        let until = now + waited(promise.length, self.rules);
+        self.promised_until = Some(self.promised_until.map_or(until, |before| before.max(until)));
+        self.durable.longest = self.durable.longest.max(Some(promise.length));
+        self.durable.promise = Some(promise);
+        Ok(())
+    }
+
+    /// The monitor wants this host as the writer of `epoch`. After `Ok` the state is to be made durable before
+    /// anything else is done.
+    pub fn accept(
+        &mut self,
+        now: Moment,
+        epoch: Epoch,
+        proof: Proof,
+        length: LeaseLength,
+    ) -> Result<(), Refusal> {
+        let durable = &self.durable;
+        if self.rules.release_covers_promotions_on_their_way && epoch <= durable.released {
+            return Err(Refusal::Released { asked: epoch, released: durable.released });
+        }
+        if epoch < durable.accepted {
+            return Err(Refusal::Old { asked: epoch, known: durable.accepted });
+        }
+        if epoch > durable.accepted {
+            self.check_waits(now, proof)?;
+        }
+        self.durable.accepted = epoch;
+        self.durable.longest = self.durable.longest.max(Some(length));
+        self.durable.promise = None;
+        self.promised_until = None;
+        Ok(())
+    }
+
+    /// A proof that the protected lease was ended counts at once; one that it ran out waits for the promise.
+    fn check_waits(&self, now: Moment, proof: Proof) -> Result<(), Refusal> {
+        if let Some((promise, rest)) = self.running_promise(now) {
+            let ended = matches!(proof, Proof::Ended(epoch, _) if epoch >= promise.epoch);
+            if !ended && self.rules.promises_hold_against_time {
+                return Err(Refusal::Promised { holder: promise.holder.clone(), rest });
+            }
+        }
+        match self.booted_until.filter(|until| now < *until) {
+            Some(until) if !matches!(proof, Proof::Ended(..)) => {
+                Err(Refusal::JustBooted { rest: until.since(now) })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Gives back this epoch and every smaller one, also those of promotions on their way. The state is to be made
+    /// durable before the answer leaves.
+    pub fn release(&mut self, epoch: Epoch) {
+        self.durable.released = self.durable.released.max(epoch);
+    }
+}
+
+fn waited(length: LeaseLength, rules: LeaseRules) -> Duration {
+    if rules.waiters_count_longer { wait_for(length) } else { length.duration() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Ended;
+
+    const LENGTH: LeaseLength = LeaseLength::DEFAULT;
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    fn epoch(number: u64) -> Epoch {
+        Epoch { number, origin: 1 }
+    }
+
+    fn fresh() -> Promiser {
+        Promiser::after_restart(Durable::default(), None, LeaseRules::ALL)
+    }
+
+    fn promise(number: u64) -> Promise {
+        Promise { holder: "a".into(), epoch: epoch(number), length: LENGTH }
+    }
+
+    #[test]
+    fn a_promise_holds_against_time_and_ends_with_a_proof_for_its_epoch() {
+        let mut host = fresh();
+        host.promise(at(0), promise(3)).unwrap();
+        let ran_out = Proof::RanOut(epoch(3));
+        assert!(matches!(host.accept(at(5299), epoch(4), ran_out, LENGTH), Err(Refusal::Promised { .. })));
+        let older = Proof::Ended(epoch(2), Ended::Dead);
+        assert!(
+            host.accept(at(100), epoch(4), older, LENGTH).is_err(),
+            "another epoch's death proves nothing"
+        );
+        let mut same = host.clone();
+        assert!(same.accept(at(100), epoch(4), Proof::Ended(epoch(3), Ended::Dead), LENGTH).is_ok());
+        assert!(host.accept(at(0) + wait_for(LENGTH), epoch(4), ran_out, LENGTH).is_ok());
+    }
+
+    #[test]
+    fn a_release_also_stops_the_promotion_that_is_on_its_way() {
+        let mut host = fresh();
+        host.release(epoch(4));
+        assert!(matches!(host.accept(at(0), epoch(4), Proof::Nobody, LENGTH), Err(Refusal::Released { .. })));
+        assert!(host.accept(at(0), epoch(5), Proof::Nobody, LENGTH).is_ok());
+        assert!(host.accept(at(0), epoch(4), Proof::Nobody, LENGTH).is_err());
+    }
+
+    #[test]
+    fn a_holder_promises_nothing_and_an_old_holder_is_promised_nothing() {
+        let mut host = fresh();
+        host.accept(at(0), epoch(5), Proof::Nobody, LENGTH).unwrap();
+        assert!(matches!(host.promise(at(1), promise(6)), Err(Refusal::Holds { .. })));
+        host.release(epoch(5));
+        assert!(matches!(host.promise(at(1), promise(4)), Err(Refusal::Old { .. })));
+        assert!(host.promise(at(1), promise(6)).is_ok());
+    }
+
+    #[test]
+    fn a_rebooted_host_waits_by_the_longest_lease_it_knows_and_without_a_file_by_the_longest_allowed() {
+        let known = Durable { longest: Some(LENGTH), ..Durable::default() };
+        let mut host = Promiser::after_boot(at(0), Some(known), LeaseRules::ALL);
+        assert!(matches!(
+            host.accept(at(5000), epoch(1), Proof::Nobody, LENGTH),
+            Err(Refusal::JustBooted { .. })
+        ));
+        assert!(host.accept(at(0) + wait_for(LENGTH), epoch(1), Proof::Nobody, LENGTH).is_ok());
+        let mut lost = Promiser::after_boot(at(0), None, LeaseRules::ALL);
+        assert!(lost.accept(at(60_000), epoch(1), Proof::Nobody, LENGTH).is_err());
+        assert!(
+            lost.accept(at(0) + wait_for(LeaseLength::GREATEST), epoch(1), Proof::Nobody, LENGTH).is_ok()
+        );
+    }
+
+    #[test]
+    fn accepting_the_same_epoch_again_changes_nothing() {
+        let mut host = fresh();
+        host.accept(at(0), epoch(5), Proof::Nobody, LENGTH).unwrap();
+        let before = host.clone();
+        host.accept(at(9), epoch(5), Proof::Nobody, LENGTH).unwrap();
+        assert_eq!(host, before);
+    }
+}
