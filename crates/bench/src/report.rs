@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::figure::{Figure, Judged};
 use crate::machine::Machine;
 
-const NAME: usize = 68;
+const NAME: usize = 76;
 
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut text = format!(

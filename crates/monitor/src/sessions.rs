@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mmm_core::{Event, ToAgent, ToMonitor};
-use mmm_wire::{Calling, Features, FrameReader, FrameWriter, Session, greet_agent};
+use mmm_wire::{
+    Calling, Features, FrameReader, FrameWriter, HandshakeError, RefusalCode, Session, greet_agent,
+};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -24,15 +26,26 @@ pub(crate) struct AgentSession {
     pub(crate) host: HostSetup,
 }
 
+/// Why there is no session.
+enum Unopened {
+    Failed(String),
+    /// The agent has one with another monitor.
+    OtherMonitor(String),
+}
+
 impl AgentSession {
     pub(crate) async fn run(self, mut messages: mpsc::Receiver<ToAgent>) {
         let mut warned = false;
         loop {
-            let reason = match self.open(&mut warned).await {
-                Ok(session) => self.serve(session, &mut messages).await,
-                Err(reason) => reason,
+            let host = self.host.name.clone();
+            let event = match self.open(&mut warned).await {
+                Ok(session) => {
+                    let reason = self.serve(session, &mut messages).await;
+                    Event::AgentLost { host, reason }
+                }
+                Err(Unopened::Failed(reason)) => Event::AgentLost { host, reason },
+                Err(Unopened::OtherMonitor(reason)) => Event::AgentRefused { host, reason },
             };
-            let event = Event::AgentLost { host: self.host.name.clone(), reason };
             if self.wiring.events.send(event).await.is_err() {
                 return;
             }
@@ -40,16 +53,17 @@ impl AgentSession {
         }
     }
 
-    async fn open(&self, warned: &mut bool) -> Result<Session<TcpStream>, String> {
+    async fn open(&self, warned: &mut bool) -> Result<Session<TcpStream>, Unopened> {
         let address = self.host.agent;
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(format!("can't connect to {address}: {error}")),
+            Ok(Err(error)) => {
+                return Err(Unopened::Failed(format!("can't connect to {address}: {error}")));
+            }
             Err(_) => {
-                return Err(format!(
-                    "can't connect to {address}: no answer within {} s",
-                    CONNECT_LIMIT.as_secs()
-                ));
+                let limit = CONNECT_LIMIT.as_secs();
+                let reason = format!("can't connect to {address}: no answer within {limit} s");
+                return Err(Unopened::Failed(reason));
             }
         };
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
@@ -64,8 +78,12 @@ impl AgentSession {
             cluster: setup.cluster.as_deref(),
             features: &Features::default(),
         };
-        let session =
-            greet_agent(stream, &calling, HANDSHAKE_LIMIT).await.map_err(|error| error.to_string())?;
+        let session = greet_agent(stream, &calling, HANDSHAKE_LIMIT).await.map_err(|error| match &error {
+            HandshakeError::Refused { refusal, .. } if refusal.code == RefusalCode::OtherMonitor => {
+                Unopened::OtherMonitor(refusal.reason.clone())
+            }
+            _ => Unopened::Failed(error.to_string()),
+        })?;
         if !session.peer.authenticated && !std::mem::replace(warned, true) {
             tracing::warn!(
                 "The session with the {} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf on all hosts",

@@ -155,6 +155,8 @@ impl Cluster {
         // than one failed attempt.
         let failed: Vec<_> = record.attempts.iter().filter(|attempt| !attempt.is_acknowledged()).collect();
         assert!(failed.is_empty(), "writes that failed: {failed:?}");
+        let longest = record.gaps().iter().map(mmm_lab::Gap::length).max().unwrap();
+        assert!(longest < Duration::from_secs(1), "no write for {longest:?}");
     }
 
     fn explain(&self) {

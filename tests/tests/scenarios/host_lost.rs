@@ -56,7 +56,8 @@ fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
 
     lab.unplug(M1).unwrap();
     lab.wait_log(MON, Program::Monitor, "Couldn't kill host 'MySQL-M1'", SOON).unwrap();
-    assert_eq!(killed(), "MySQL-M1 0\n");
+    // The second word tells whether the ping check still was well; either check may have failed first.
+    assert!(["MySQL-M1 0\n", "MySQL-M1 1\n"].contains(&killed().as_str()), "{}", killed());
     // The readers leave with it only when it is off; so does the writer.
     std::thread::sleep(Duration::from_secs(3));
     assert!(lab.role_addresses(M2).unwrap().len() == 1, "nothing moves while the host may be alive");
@@ -73,5 +74,6 @@ fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
         }
     })
     .unwrap();
-    assert_eq!(killed(), "MySQL-M1 0\nMySQL-M1 0\n");
+    let calls = killed();
+    assert!(calls.lines().count() == 2 && calls.ends_with("MySQL-M1 0\n"), "{calls}");
 }

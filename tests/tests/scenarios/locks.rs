@@ -1,6 +1,7 @@
 //! Planned moves while clients do what keeps servers from becoming read-only.
 
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::Instant;
 
 use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, wait_for};
@@ -8,13 +9,34 @@ use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, wait_for};
 use crate::cluster::{Cluster, ID1, ID2, SOON, other, quick, writers};
 use crate::watchers::WriterWatch;
 
-/// A client of the first master that runs these statements and then holds on to its session.
-fn session(lab: &Cluster, host: &str, statements: &str) -> Child {
-    let ip = lab.host(host).unwrap().ip.clone();
-    let text = format!("{statements}; SELECT SLEEP(60)");
-    let argv = ["mariadb", "-h", &ip, "-uprobe", "-pprobe", "lab", "-e", &text];
-    let mut command = lab.command(CLIENT, &argv).unwrap();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+/// A client that has run some statements and sits there with its session.
+struct Session {
+    client: Child,
+    input: ChildStdin,
+}
+
+impl Session {
+    fn begin(lab: &Cluster, host: &str, statements: &str) -> Self {
+        let ip = lab.host(host).unwrap().ip.clone();
+        let argv = ["mariadb", "-h", &ip, "-uprobe", "-pprobe", "-BN", "--unbuffered", "lab"];
+        let mut command = lab.command(CLIENT, &argv).unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut client = command.spawn().unwrap();
+        let mut input = client.stdin.take().unwrap();
+        let mut output = BufReader::new(client.stdout.take().unwrap());
+        writeln!(input, "{statements};\nSELECT 'ready';").unwrap();
+        let mut line = String::new();
+        while line.trim() != "ready" {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "the client ended");
+        }
+        Self { client, input }
+    }
+
+    fn end(mut self) {
+        self.client.kill().unwrap();
+        self.client.wait().unwrap();
+    }
 }
 
 fn wait_statement(lab: &Cluster, host: &str, words: &str) {
@@ -27,11 +49,14 @@ fn wait_statement(lab: &Cluster, host: &str, words: &str) {
 }
 
 /// Moves the writer away from a host where a client is busy, and looks at what is left.
-fn move_past(lab: &Cluster, from: &str, statements: &str) {
+fn move_past(lab: &Cluster, from: &str, statements: &str, running: Option<&str>) {
     let probe = lab.start_probe().unwrap();
     let watch = WriterWatch::start(lab);
-    let mut client = session(lab, from, statements);
-    wait_statement(lab, from, "SELECT SLEEP(60)");
+    let mut session = Session::begin(lab, from, statements);
+    if let Some(statement) = running {
+        writeln!(session.input, "{statement};").unwrap();
+        wait_statement(lab, from, statement);
+    }
     let (began, at) = (Instant::now(), Moment::now());
     lab.tell(&["move_role", "writer", other(from)]);
     let id = if other(from) == M1 { ID1 } else { ID2 };
@@ -47,8 +72,7 @@ fn move_past(lab: &Cluster, from: &str, statements: &str) {
         .sql(from, "SELECT GROUP_CONCAT(user, ': ', info) FROM information_schema.processlist WHERE user IN ('probe', 'mmm_agent') AND info IS NOT NULL")
         .unwrap();
     assert_eq!(left.value(), None, "statements left behind");
-    client.kill().unwrap();
-    client.wait().unwrap();
+    session.end();
 }
 
 #[test]
@@ -60,9 +84,10 @@ fn the_writer_moves_past_locks_open_transactions_and_long_selects() {
     )
     .unwrap();
     lab.wait_replicated(M1, M2, SOON).unwrap();
-    move_past(&lab, M1, "START TRANSACTION; INSERT INTO other VALUES (10)");
-    move_past(&lab, M2, "SELECT COUNT(*) FROM other");
-    move_past(&lab, M1, "LOCK TABLES other WRITE");
+    move_past(&lab, M1, "START TRANSACTION; INSERT INTO other VALUES (10)", None);
+    move_past(&lab, M2, "SELECT COUNT(*) FROM other", Some("SELECT SLEEP(60)"));
+    move_past(&lab, M1, "LOCK TABLES other WRITE", None);
+    move_past(&lab, M2, "START TRANSACTION; SELECT * FROM other FOR UPDATE", Some("SELECT SLEEP(60)"));
     let rows = lab.sql(M1, "SELECT COUNT(*) FROM lab.other").unwrap();
     assert_eq!(rows.value(), Some("2"), "the transaction that was ended was rolled back");
 }

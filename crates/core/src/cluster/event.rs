@@ -40,6 +40,11 @@ pub enum Event {
         host: HostName,
         reason: String,
     },
+    /// An agent has a session with another monitor and will have none with this one.
+    AgentRefused {
+        host: HostName,
+        reason: String,
+    },
     HostKillEnded {
         host: HostName,
         outcome: Result<(), String>,

@@ -38,6 +38,9 @@ pub use rules::Rule;
 /// The full state is sent again after this long, as a repair and not as the way news travels.
 const REPEAT: Duration = Duration::from_secs(3);
 
+/// A monitor that an agent refused so recently decides nothing: the other one may.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
 /// The deciding half of `mmm_mond`.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -50,6 +53,8 @@ pub struct Cluster {
     /// Why the monitor is passive, for `show`.
     passive_cause: String,
     network: bool,
+    /// Agents that have another monitor, and when they last said so.
+    refused: BTreeMap<HostName, Moment>,
     network_since: Moment,
     restored: Option<Restored>,
     next_number: u64,
@@ -70,6 +75,7 @@ impl Cluster {
             mode: settings.mode,
             passive_cause: String::new(),
             network: false,
+            refused: BTreeMap::new(),
             network_since: Moment::ZERO,
             restored,
             next_number: 1,
@@ -98,6 +104,7 @@ impl Cluster {
                 self.take_in_status(now, &host, *status, &mut actions);
             }
             Event::AgentLost { host, reason } => self.lose_agent(&host, &reason, &mut actions),
+            Event::AgentRefused { host, reason } => self.be_refused(now, &host, &reason, &mut actions),
             Event::HostKillEnded { host, outcome } => self.end_kill(now, &host, outcome, &mut actions),
             Event::Commanded { client, line } => self.obey(now, client, &line, &mut actions),
         }
@@ -132,6 +139,10 @@ impl Cluster {
     }
 
     fn react(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.refused.retain(|_, at| now.since(*at) < REFUSED_FOR);
+        if !self.refused.is_empty() {
+            return;
+        }
         if !self.has_started() {
             self.try_start(now, actions);
         }
@@ -257,6 +268,16 @@ impl Cluster {
                 actions.push(Action::Tell { host: holder, message: ToAgent::Announce(role) });
             }
         }
+    }
+
+    fn be_refused(&mut self, now: Moment, name: &HostName, reason: &str, actions: &mut Vec<Action>) {
+        if self.refused.insert(name.clone(), now).is_none() {
+            let text = format!(
+                "The agent on host '{name}' has another monitor, so this one decides nothing: {reason}"
+            );
+            actions.push(Action::log(LogLevel::Fatal, text));
+        }
+        self.lose_agent(name, reason, actions);
     }
 
     fn lose_agent(&mut self, name: &HostName, reason: &str, actions: &mut Vec<Action>) {

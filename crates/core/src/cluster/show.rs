@@ -13,7 +13,13 @@ use crate::state::Mode;
 impl Cluster {
     /// Warnings that belong above the hosts, without the leading `# `.
     fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = self
+            .refused
+            .keys()
+            .map(|name| {
+                format!("Warning: the agent on host {name} has another monitor: this one decides nothing. Stop one of them")
+            })
+            .collect();
         for (name, host) in &self.hosts {
             if host.agent.tried && !host.agent.connected {
                 warnings.push(format!("Warning: agent on host {name} is not reachable"));

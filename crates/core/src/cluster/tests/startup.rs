@@ -1,5 +1,6 @@
 use super::fixture::{Fixture, WRITER, four, pair, preferring, role, set};
 use crate::check::{CheckKind, Verdict};
+use crate::cluster::Event;
 use crate::message::{ServerView, Takeover};
 use crate::state::{HostState, Mode};
 
@@ -250,4 +251,29 @@ fn an_elected_writer_that_has_answered_already_does_not_hold_up_a_move() {
     fixture.approached(Ok(()));
     fixture.settle();
     assert!(fixture.ordered("db2").contains("writer"));
+}
+
+#[test]
+fn a_monitor_that_an_agent_refused_decides_nothing_and_kills_nobody() {
+    let mut settings = pair();
+    settings.kill_host = Ok(());
+    let mut fixture = Fixture::running(settings);
+    let refused = || Event::AgentRefused { host: "db1".into(), reason: "a reason".to_owned() };
+    fixture.step(refused());
+    assert!(
+        fixture.logged(
+            "FATAL The agent on host 'db1' has another monitor, so this one decides nothing: a reason"
+        )
+    );
+    assert!(fixture.command("show").contains("# Warning: the agent on host db1 has another monitor"));
+    for _ in 0..20 {
+        fixture.bad("db1", CheckKind::Ping);
+        fixture.step(refused());
+        fixture.pass(1);
+    }
+    assert_eq!(fixture.state("db1"), HostState::Online);
+    assert!(fixture.kills.is_empty());
+    fixture.pass(6);
+    fixture.bad("db1", CheckKind::Ping);
+    assert_eq!(fixture.state("db1"), HostState::HardOffline, "the other monitor is gone");
 }
