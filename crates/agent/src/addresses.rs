@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, HeldAddress, Role, Step, StepOutcome};
-use mmm_net::{AddressChanges, Addresses, Error, Refuser};
+use mmm_net::{AddressChanges, Addresses, Error, Refuser, end_connections};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -75,20 +75,25 @@ impl AddressLane {
         }
     }
 
-    /// Clients that still call here are refused at once, as by a closed port, and find the new holder the sooner.
+    /// Clients learn at once that the address has left: connections to it are reset, new ones are refused, and they find
+    /// the new holder the sooner. The address itself goes off whatever becomes of that.
     async fn drop_and_refuse(&mut self, ip: IpAddr) -> Result<(), Error> {
-        let refuser = Refuser::prepare(&self.interface, ip);
-        self.drop_everywhere(ip).await?;
-        match refuser {
-            Ok(refuser) => {
-                let refusing = refuser.refuse_for(REFUSE_FOR);
-                if let Some(earlier) = self.refusing.insert(ip, tokio::spawn(refusing)) {
-                    earlier.abort();
-                }
-            }
-            // Only a courtesy: without it clients wait for their own time limits.
-            Err(error) => tracing::warn!("Clients that still call {ip} here get no answer: {error}"),
+        if let Err(error) = self.turn_clients_away(ip).await {
+            tracing::warn!("Clients that use {ip} here may wait for their own time limits: {error}");
         }
+        self.drop_everywhere(ip).await
+    }
+
+    /// From the first step on nothing for the address is delivered here any more, so that a client that was reset
+    /// can't come back before the address is gone.
+    async fn turn_clients_away(&mut self, ip: IpAddr) -> Result<(), Error> {
+        let refuser = Refuser::prepare(&self.interface, ip)?;
+        self.kernel.stop_receiving(&self.interface, ip).await?;
+        if let Some(earlier) = self.refusing.insert(ip, tokio::spawn(refuser.refuse_for(REFUSE_FOR))) {
+            earlier.abort();
+        }
+        let ended = end_connections(ip).await?;
+        tracing::debug!("Reset {ended} connections to {ip}");
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tokio::sync::Mutex;
 
@@ -95,6 +96,25 @@ impl Addresses {
         .await
     }
 
+    /// Has `ip` on `interface` receive nothing any more, while it can still be sent from: a client that is reset then
+    /// cannot come back to this host. It is no error when it receives nothing already. To be followed by
+    /// [`remove`](Self::remove), whatever happens in between: adding the address again does not undo it as long as the
+    /// address is there.
+    pub async fn stop_receiving(&self, interface: &str, ip: IpAddr) -> Result<()> {
+        let interface = interface.to_owned();
+        let operation = Operation::StopReceiving { interface: interface.clone(), ip };
+        self.run(operation.clone(), move |netlink| {
+            let index = index_of(netlink.socket(), &interface, &operation)?;
+            match netlink.change(RouteNetlinkMessage::DelRoute(local_route(index, ip)), 0) {
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                    Err(Error::from_io(operation, CAPABILITY, error))
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Runs `work` on a thread that may block. The socket stays with `work` until it ends, even when nobody waits
     /// for it any more: what is asked for next cannot overtake it.
     async fn run<T: Send + 'static>(
@@ -153,6 +173,23 @@ fn host_address(index: u32, ip: IpAddr, seconds: u32) -> AddressMessage {
         AddressAttribute::CacheInfo(lifetime),
         AddressAttribute::Protocol(AddressProtocol::Other(OWNERSHIP_MARK)),
     ];
+    message
+}
+
+/// What makes the kernel take packets to `ip` for its own. The kernel lays it with an address and takes it up with it.
+fn local_route(index: u32, ip: IpAddr) -> RouteMessage {
+    const TABLE_LOCAL: u8 = 255;
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: if ip.is_ipv4() { 32 } else { 128 },
+        table: TABLE_LOCAL,
+        // To remove one this means: of any scope.
+        scope: RouteScope::NoWhere,
+        kind: RouteType::Local,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![RouteAttribute::Destination(ip.into()), RouteAttribute::Oif(index)];
     message
 }
 

@@ -16,9 +16,11 @@ pub enum Operation {
     ListAddresses,
     AddAddress { interface: String, ip: IpAddr },
     RemoveAddress { interface: String, ip: IpAddr },
+    StopReceiving { interface: String, ip: IpAddr },
     Announce { interface: String, ip: IpAddr },
     Ping { ip: IpAddr },
     Refuse { interface: String, ip: IpAddr },
+    EndConnections { ip: IpAddr },
 }
 
 impl fmt::Display for Operation {
@@ -28,11 +30,15 @@ impl fmt::Display for Operation {
             Self::ListAddresses => write!(f, "listing the addresses of this host"),
             Self::AddAddress { interface, ip } => write!(f, "adding {ip} to interface {interface}"),
             Self::RemoveAddress { interface, ip } => write!(f, "removing {ip} from interface {interface}"),
+            Self::StopReceiving { interface, ip } => {
+                write!(f, "stopping {ip} on interface {interface} from receiving")
+            }
             Self::Announce { interface, ip } => write!(f, "announcing {ip} on interface {interface}"),
             Self::Ping { ip } => write!(f, "pinging {ip}"),
             Self::Refuse { interface, ip } => {
                 write!(f, "getting ready to refuse TCP segments to {ip} on interface {interface}")
             }
+            Self::EndConnections { ip } => write!(f, "ending the TCP connections to {ip}"),
         }
     }
 }
@@ -60,7 +66,8 @@ pub enum Error {
     /// The kernel may still carry the operation out: what it came to is known only after `list`.
     #[error(
         "{operation} failed: the kernel did not answer within {} ms, and may still do it\n\
-         hint: something holds the network configuration lock of this host; look for hung tasks in the kernel's log",
+         hint: something holds a lock of this host's network, or the host is overloaded; look for hung tasks in the \
+         kernel's log",
         .after.as_millis()
     )]
     TimedOut { operation: Operation, after: Duration },
@@ -94,6 +101,17 @@ pub enum Error {
     InterfaceDown {
         operation: Operation,
         interface: String,
+        #[source]
+        source: io::Error,
+    },
+
+    #[error(
+        "{operation} failed: the kernel of this host cannot end the connections of other programs ({source})\n\
+         hint: it needs CONFIG_INET_DIAG (where that is a module: modprobe tcp_diag) and CONFIG_INET_DIAG_DESTROY; \
+         without them clients of an address that leaves this host wait until a limit of their own"
+    )]
+    CannotEndConnections {
+        operation: Operation,
         #[source]
         source: io::Error,
     },

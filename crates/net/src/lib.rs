@@ -1,6 +1,6 @@
 //! What the daemons need from the kernel: addresses on interfaces, their announcement to the neighbours, ICMP
-//! echo, handles on processes, limits on dead TCP peers, the refusal of what is sent to an address that left, and the
-//! identity of this boot.
+//! echo, handles on processes, limits on dead TCP peers, the refusal of what is sent to an address that left, the end
+//! of connections to one that is about to leave, and the identity of this boot.
 //!
 //! This crate decides nothing. It carries out what it is told, says what is there, and tells the operator what was
 //! refused and why. It is the only crate of the workspace in which `unsafe` is allowed: each module that needs it
@@ -13,6 +13,8 @@ mod addresses;
 mod announce;
 mod boot;
 mod checksum;
+mod connection_message;
+mod connections;
 mod echo;
 mod error;
 mod guard;
@@ -31,6 +33,7 @@ pub use address_changes::AddressChanges;
 pub use addresses::{Addresses, HeldAddress, OWNERSHIP_MARK};
 pub use announce::{ANNOUNCE_SCHEDULE, announce};
 pub use boot::{boot_id, uptime};
+pub use connections::{ENDED_AT_MOST, end_connections};
 pub use error::{Error, Operation, Result};
 pub use guard::guard;
 pub use pinger::Pinger;

@@ -1,19 +1,19 @@
-//! One netlink conversation at a time with the kernel's routing side.
+//! One netlink conversation at a time with the kernel, about its routing side unless another is asked for.
 //!
 //! Written by hand on purpose: a client that takes the end of its connection for the end of an answer reports a
 //! removal that never happened as done, and such a removal may leave two writers. Here a request has succeeded only when its
 //! acknowledgement, or the end of its dump, has been read.
 //!
 //! The kernel works on a request inside `send` and may wait there for its configuration lock, so these calls block: they
-//! belong on a thread made for that. It knows nothing of addresses.
+//! belong on a thread made for that. It knows nothing of addresses or connections.
 
 use std::io::{self, Read};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::socket_address::netlink_address;
@@ -31,18 +31,32 @@ pub(crate) struct NetlinkSocket {
     buffer: Vec<u8>,
 }
 
-/// Opens a netlink socket that has joined `groups` (bits, as in `nl_groups`).
+/// A message of the protocol that a socket was opened for.
+pub(crate) trait Message: NetlinkSerializable + NetlinkDeserializable {}
+
+impl<M: NetlinkSerializable + NetlinkDeserializable> Message for M {}
+
+/// Opens a netlink socket for routing messages that has joined `groups` (bits, as in `nl_groups`).
 pub(crate) fn open_netlink(groups: u32) -> io::Result<Socket> {
+    open_protocol(libc::NETLINK_ROUTE, groups)
+}
+
+fn open_protocol(protocol: libc::c_int, groups: u32) -> io::Result<Socket> {
     let kind = Type::RAW.cloexec();
-    let socket =
-        Socket::new_raw(Domain::from(libc::AF_NETLINK), kind, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+    let socket = Socket::new_raw(Domain::from(libc::AF_NETLINK), kind, Some(Protocol::from(protocol)))?;
     socket.bind(&netlink_address(groups))?;
     Ok(socket)
 }
 
 impl NetlinkSocket {
+    /// For routing messages.
     pub(crate) fn open() -> io::Result<Self> {
-        let socket = open_netlink(0)?;
+        Self::open_for(libc::NETLINK_ROUTE)
+    }
+
+    /// For the messages of another protocol (`NETLINK_…`).
+    pub(crate) fn open_for(protocol: libc::c_int) -> io::Result<Self> {
+        let socket = open_protocol(protocol, 0)?;
         socket.connect(&netlink_address(0))?;
         socket.set_read_timeout(Some(ANSWER_LIMIT))?;
         Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER_BYTES] })
@@ -53,10 +67,10 @@ impl NetlinkSocket {
     }
 
     /// Has one change made; returns when the kernel has acknowledged or refused it.
-    pub(crate) fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(crate) fn change<M: Message>(&mut self, message: M, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
         loop {
-            for answer in self.receive()? {
+            for answer in self.receive::<M>()? {
                 if let NetlinkPayload::Error(error) = answer.payload {
                     return if error.code.is_none() { Ok(()) } else { Err(error.to_io()) };
                 }
@@ -65,7 +79,7 @@ impl NetlinkSocket {
     }
 
     /// Everything of one kind, as it was at one moment.
-    pub(crate) fn dump(&mut self, request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(crate) fn dump<M: Message + Clone>(&mut self, request: &M) -> io::Result<Vec<M>> {
         for _ in 0..DUMP_ATTEMPTS {
             if let Some(found) = self.dump_once(request.clone())? {
                 return Ok(found);
@@ -75,7 +89,7 @@ impl NetlinkSocket {
     }
 
     /// `None` when the list changed while it was read, so that an entry may be missing in it.
-    fn dump_once(&mut self, request: RouteNetlinkMessage) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+    fn dump_once<M: Message>(&mut self, request: M) -> io::Result<Option<Vec<M>>> {
         self.send(request, NLM_F_REQUEST | NLM_F_DUMP)?;
         let mut found = Vec::new();
         let mut whole = true;
@@ -95,7 +109,7 @@ impl NetlinkSocket {
         }
     }
 
-    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    fn send<M: Message>(&mut self, message: M, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = flags;
@@ -110,7 +124,7 @@ impl NetlinkSocket {
 
     /// The messages of one datagram that belong to the request under way; answers to earlier requests, whose askers
     /// did not wait for them, are passed over.
-    fn receive(&mut self) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+    fn receive<M: Message>(&mut self) -> io::Result<Vec<NetlinkMessage<M>>> {
         let length = loop {
             match (&self.socket).read(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -124,7 +138,7 @@ impl NetlinkSocket {
     }
 }
 
-fn parse(datagram: &[u8], sequence: u32) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+fn parse<M: Message>(datagram: &[u8], sequence: u32) -> io::Result<Vec<NetlinkMessage<M>>> {
     let mut messages = Vec::new();
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -147,6 +161,8 @@ fn malformed() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::RouteNetlinkMessage;
+
     use super::*;
 
     /// An acknowledgement as the kernel sends it: header, code 0, header of the request.
@@ -164,7 +180,7 @@ mod tests {
     fn answers_to_earlier_requests_are_passed_over() {
         let mut datagram = acknowledgement(6);
         datagram.extend(acknowledgement(7));
-        let messages = parse(&datagram, 7).unwrap();
+        let messages = parse::<RouteNetlinkMessage>(&datagram, 7).unwrap();
         assert_eq!(messages.len(), 1);
         assert_eq!(messages[0].header.sequence_number, 7);
     }
@@ -173,12 +189,12 @@ mod tests {
     fn a_datagram_cut_anywhere_is_an_error_and_no_panic() {
         let datagram = acknowledgement(1);
         for length in 1..datagram.len() {
-            assert!(parse(&datagram[..length], 1).is_err(), "cut at {length}");
+            assert!(parse::<RouteNetlinkMessage>(&datagram[..length], 1).is_err(), "cut at {length}");
         }
     }
 
     #[test]
     fn a_message_that_claims_no_length_does_not_loop_for_ever() {
-        assert!(parse(&[0; 32], 0).is_err());
+        assert!(parse::<RouteNetlinkMessage>(&[0; 32], 0).is_err());
     }
 }

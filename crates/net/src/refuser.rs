@@ -64,7 +64,8 @@ impl Refuser {
 
     /// Refuses every segment that arrives from this call on, not from the first poll, for `duration`, and before them
     /// the requests for connections kept since [`prepare`](Self::prepare). To be called, inside a tokio runtime, at
-    /// once after the address has left this host; to be dropped, which ends it, before the address comes back.
+    /// once after the address has left this host or has stopped receiving; to be dropped, which ends it, before the
+    /// address comes back.
     #[must_use = "the refusal ends when the future is dropped"]
     pub fn refuse_for(self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
         let ip = self.ip;
