@@ -17,6 +17,6 @@ mod times;
 pub use book::{Ended, Grant, GrantBook, GrantRecord, Listed, Obstacle, Proof, Renewal};
 pub use epoch::Epoch;
 pub use holder::{Duty, HolderLease};
-pub use promiser::{Durable, Promise, Promiser, Refusal};
+pub use promiser::{Durable, Promise, Promiser, Refusal, Waits};
 pub use rules::LeaseRules;
 pub use times::{LeaseLength, kernel_lifetime, wait_for};

@@ -47,14 +47,23 @@ pub enum Refusal {
     Holds { held: Epoch },
 }
 
+/// What a candidate waits for before it takes the role. Kept beside the lease, for a program that is started again in the
+/// same boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Waits {
+    pub promised_until: Option<Moment>,
+    /// After a reboot nobody can tell how much of a promise had passed.
+    pub booted_until: Option<Moment>,
+    /// It was booted without a file: which epoch it may have promised to protect is unknown.
+    pub forgot: bool,
+}
+
 /// A candidate. Moments are of its boot clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Promiser {
     rules: LeaseRules,
     durable: Durable,
-    promised_until: Option<Moment>,
-    /// After a reboot nobody can tell how much of a promise had passed.
-    booted_until: Option<Moment>,
+    waits: Waits,
 }
 
 impl Promiser {
@@ -64,25 +73,25 @@ impl Promiser {
             Some(durable) => durable.longest,
             None => Some(LeaseLength::GREATEST),
         };
-        Self {
-            rules,
-            durable: durable.unwrap_or_default(),
+        let waits = Waits {
             promised_until: None,
             booted_until: longest.map(|longest| now + waited(longest, rules)),
-        }
+            forgot: durable.is_none(),
+        };
+        Self { rules, durable: durable.unwrap_or_default(), waits }
     }
 
-    /// A program that was started again within the boot that wrote the file: the end of a promise is still known.
-    pub fn after_restart(durable: Durable, promised_until: Option<Moment>, rules: LeaseRules) -> Self {
-        Self { rules, durable, promised_until, booted_until: None }
+    /// A program that was started again within the boot that wrote the file: it goes on waiting.
+    pub fn after_restart(durable: Durable, waits: Waits, rules: LeaseRules) -> Self {
+        Self { rules, durable, waits }
     }
 
     pub fn durable(&self) -> &Durable {
         &self.durable
     }
 
-    pub fn promised_until(&self) -> Option<Moment> {
-        self.promised_until
+    pub fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// The epoch this host holds or may be about to hold.
@@ -92,7 +101,7 @@ impl Promiser {
 
     /// A promise that runs, and how long still.
     pub fn running_promise(&self, now: Moment) -> Option<(&Promise, Duration)> {
-        let until = self.promised_until.filter(|until| now < *until)?;
+        let until = self.waits.promised_until.filter(|until| now < *until)?;
         Some((self.durable.promise.as_ref()?, until.since(now)))
     }
 
@@ -110,7 +119,7 @@ impl Promiser {
             return Err(Refusal::Promised { holder: running.holder.clone(), rest });
         }
         let until = now + waited(promise.length, self.rules);
-        self.promised_until = Some(self.promised_until.map_or(until, |before| before.max(until)));
+        self.waits.promised_until = Some(self.waits.promised_until.map_or(until, |before| before.max(until)));
         self.durable.longest = self.durable.longest.max(Some(promise.length));
         self.durable.promise = Some(promise);
         Ok(())
@@ -138,7 +147,7 @@ impl Promiser {
         self.durable.accepted = epoch;
         self.durable.longest = self.durable.longest.max(Some(length));
         self.durable.promise = None;
-        self.promised_until = None;
+        self.waits.promised_until = None;
         Ok(())
     }
 
@@ -150,10 +159,11 @@ impl Promiser {
                 return Err(Refusal::Promised { holder: promise.holder.clone(), rest });
             }
         }
-        match self.booted_until.filter(|until| now < *until) {
-            Some(until) if !matches!(proof, Proof::Ended(..)) => {
-                Err(Refusal::JustBooted { rest: until.since(now) })
-            }
+        // The promise of before the reboot may run: a proof about an older epoch says nothing against it.
+        let protected = self.durable.promise.as_ref().map_or(Epoch::NONE, |promise| promise.epoch);
+        let ended = matches!(proof, Proof::Ended(epoch, _) if epoch >= protected && !self.waits.forgot);
+        match self.waits.booted_until.filter(|until| now < *until) {
+            Some(until) if !ended => Err(Refusal::JustBooted { rest: until.since(now) }),
             Some(_) | None => Ok(()),
         }
     }
@@ -185,7 +195,7 @@ mod tests {
     }
 
     fn fresh() -> Promiser {
-        Promiser::after_restart(Durable::default(), None, LeaseRules::ALL)
+        Promiser::after_restart(Durable::default(), Waits::default(), LeaseRules::ALL)
     }
 
     fn promise(number: u64) -> Promise {
@@ -241,6 +251,33 @@ mod tests {
         assert!(
             lost.accept(at(0) + wait_for(LeaseLength::GREATEST), epoch(1), Proof::Nobody, LENGTH).is_ok()
         );
+    }
+
+    #[test]
+    fn after_a_reboot_only_a_proof_about_the_promised_epoch_shortens_the_wait() {
+        let mut before = fresh();
+        before.promise(at(0), promise(2)).unwrap();
+        let ended = |number| Proof::Ended(epoch(number), Ended::Released);
+        let booted = Promiser::after_boot(at(0), Some(before.durable().clone()), LeaseRules::ALL);
+        assert!(matches!(
+            booted.clone().accept(at(1), epoch(3), ended(1), LENGTH),
+            Err(Refusal::JustBooted { .. })
+        ));
+        assert!(booted.clone().accept(at(1), epoch(3), ended(2), LENGTH).is_ok());
+        let mut forgetful = Promiser::after_boot(at(0), None, LeaseRules::ALL);
+        assert!(forgetful.accept(at(1), epoch(3), ended(2), LENGTH).is_err());
+    }
+
+    #[test]
+    fn a_program_started_again_goes_on_waiting_for_what_it_waited_for() {
+        let known = Durable { longest: Some(LENGTH), ..Durable::default() };
+        let booted = Promiser::after_boot(at(0), Some(known), LeaseRules::ALL);
+        let again = Promiser::after_restart(booted.durable().clone(), booted.waits(), LeaseRules::ALL);
+        assert_eq!(again, booted);
+        assert!(matches!(
+            again.clone().accept(at(5000), epoch(1), Proof::Nobody, LENGTH),
+            Err(Refusal::JustBooted { .. })
+        ));
     }
 
     #[test]
