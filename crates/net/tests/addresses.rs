@@ -210,8 +210,9 @@ fn a_flush_and_a_link_going_down_are_told() {
         let (addresses, mut changes) = Addresses::open().unwrap();
         addresses.add("eth0", vip4(), None).await.unwrap();
         changes.changed().await;
-        let untold = timeout(SECOND / 5, changes.changed()).await;
-        assert!(untold.is_err(), "nothing has changed any more");
+        // The link may still be telling that it came up; after that nothing changes any more.
+        let quiet = async { while timeout(SECOND / 5, changes.changed()).await.is_ok() {} };
+        timeout(5 * SECOND, quiet).await.expect("nothing is told when nothing changes");
         ip("addr flush dev eth0");
         timeout(SECOND, changes.changed()).await.expect("the flush is told");
         assert!(entries(&addresses, vip4()).await.is_empty());
