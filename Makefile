@@ -28,7 +28,7 @@ test: prepare runner verify ## Everything that must hold before a change lands
 test-full: prepare runner verify ## Everything there is; SHARD=i/n runs a part of it
 	cargo build --workspace --locked
 	$(NEXTEST) --profile full --partition slice:$(SHARD)
-	cargo run --release --locked -q -p mmm-sim -- --seeds 20000
+	cargo run --release --locked -q -p mmm-sim -- --seeds 10000
 
 .PHONY: verify
 verify: ## Format and lints; never writes

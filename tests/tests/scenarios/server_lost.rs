@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmm_lab::{Judge, M1, M2, Program, WRITER, wait_for};
+use mmm_lab::{Judge, M1, M2, Moment, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, writers};
 
@@ -49,11 +49,14 @@ fn a_killed_server_is_replaced_at_once_and_what_was_lost_is_told() {
 #[test]
 fn after_both_servers_died_one_writer_comes_back_by_itself() {
     let lab = Cluster::quick("both");
-    let probe = lab.start_probe().unwrap();
-    // The writer first, so that the other one has nothing that it lacks. That one ends in order: a replica by file and
-    // position that is killed while it applies forgets how far it was, and no manager of it can mend that.
+    // Nobody writes while they die: replication is asynchronous, and a transaction that only the killed one has would
+    // rightly keep replication from it held.
+    let before = lab.start_probe().unwrap();
+    before.wait_write(Moment::now(), SOON).unwrap();
+    before.stop().unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
     let killed = lab.kill(M1, Program::Server).unwrap();
-    lab.stop(M2, Program::Server).unwrap();
+    lab.kill(M2, Program::Server).unwrap();
     for host in [M1, M2] {
         lab.expect_host(host, "HARD_OFFLINE", &[], SOON).unwrap();
     }
@@ -61,6 +64,7 @@ fn after_both_servers_died_one_writer_comes_back_by_itself() {
     lab.expect_addresses(M2, 0, SOON);
     lab.start(M2, Program::Server).unwrap();
     lab.start(M1, Program::Server).unwrap();
+    let probe = lab.start_probe().unwrap();
     probe.wait_write(killed, SOON).unwrap();
     let show = lab
         .wait_show("both ONLINE, one the writer", SOON, |show| {
