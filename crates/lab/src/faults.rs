@@ -78,7 +78,7 @@ impl Lab {
         Ok(at)
     }
 
-    /// SIGKILL of the agent's parent only; its worker becomes an orphan.
+    /// SIGKILL of the agent's parent only; its worker ends with it.
     pub fn kill_agent_parent(&self, host: &str) -> Result<Moment> {
         let parent = [self.running(host, Program::Agent)?];
         let at = Self::signal_all(&parent, Signal::KILL);
