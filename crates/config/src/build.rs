@@ -17,8 +17,8 @@ use crate::report::Report;
 use crate::resolved::{Resolved, ResolvedSection};
 use crate::section::{SectionId, SectionKind};
 use crate::settings::{
-    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LvmSettings, Mode, MonitorSettings, RoleMode,
-    RoleSettings, Settings, SocketSettings, SshSettings,
+    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
+    MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
 };
 use crate::value::Value;
 
@@ -48,6 +48,7 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         debug: global.flag("debug"),
         max_kill_retries: global.small("max_kill_retries"),
         secret_file: global.path("secret_file"),
+        lease: lease(&global),
         control_address: monitor.ip("ip").map(|ip| SocketAddr::new(ip, monitor.port("port"))),
         monitor: monitor_settings,
         hosts,
@@ -156,6 +157,18 @@ fn all<T>(resolved: &Resolved, kind: SectionKind, make: impl Fn(&str, &Values) -
         .of_kind(kind)
         .map(|(name, _)| (name.to_owned(), make(name, &Values::of(resolved, kind, Some(name)))))
         .collect()
+}
+
+fn lease(global: &Values) -> LeaseSettings {
+    LeaseSettings {
+        writer_lease: global.time("writer_lease"),
+        isolated: match global.word("writer_isolated").as_str() {
+            "keep" => WriterIsolated::Keep,
+            _ => WriterIsolated::Fence,
+        },
+        fence_hung_server: global.flag("fence_hung_server"),
+        failover_grace: global.time("failover_grace"),
+    }
 }
 
 fn monitor_settings(values: &Values) -> MonitorSettings {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::line::written;
 use crate::program::Program;
-use crate::registry::{self, Kind};
+use crate::registry::{self, Kind, Variable};
 use crate::report::Report;
 use crate::resolved::Resolved;
 use crate::section::{SectionId, SectionKind};
@@ -18,6 +18,7 @@ use crate::source::MASK;
 pub(crate) struct Effective {
     section: SectionId,
     name: &'static str,
+    mmm3_only: bool,
     text: String,
     origin: String,
 }
@@ -36,24 +37,36 @@ pub(crate) fn list(resolved: &Resolved, report: &Report, kill_host_bin: Option<&
                 (Kind::RelativePath, Some(path)) => written(path),
                 _ => written(&cell.text),
             };
-            values.push(Effective { section: id.clone(), name: variable.name, text, origin });
+            let Variable { name, mmm3_only, .. } = *variable;
+            values.push(Effective { section: id.clone(), name, mmm3_only, text, origin });
         }
     }
     values
 }
 
 /// What `--check` prints: every value the program would use, in the language of the configuration, each with its origin.
+/// What belongs into `mmm3.conf` comes last, so that each of the two parts could be the file it speaks of.
 pub fn describe(settings: &Settings, program: Program) -> String {
     let mut text = format!("# What {program} would use.\n");
-    let mut values = settings.effective.iter().peekable();
+    let (ours, shared): (Vec<&Effective>, Vec<_>) =
+        settings.effective.iter().partition(|value| value.mmm3_only);
+    describe_sections(&mut text, &shared);
+    if !ours.is_empty() {
+        text.push_str("# In mmm3.conf:\n");
+        describe_sections(&mut text, &ours);
+    }
+    text
+}
+
+fn describe_sections(text: &mut String, values: &[&Effective]) {
+    let mut values = values.iter().copied().peekable();
     while let Some(first) = values.next() {
         let mut block = vec![first];
         while let Some(value) = values.next_if(|value| value.section == first.section) {
             block.push(value);
         }
-        describe_section(&mut text, &block);
+        describe_section(text, &block);
     }
-    text
 }
 
 fn describe_section(text: &mut String, block: &[&Effective]) {

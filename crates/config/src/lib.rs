@@ -38,7 +38,7 @@ pub use registry::{Kind, VARIABLES, Variable, When};
 pub use request::Request;
 pub use section::SectionKind;
 pub use settings::{
-    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LvmSettings, Mode, MonitorSettings, RoleMode,
-    RoleSettings, Settings, SocketSettings, SshSettings,
+    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
+    MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
 };
 pub use views::{Account, AgentView, ControlView, MonitorView, WatchedHost, WrongProgram};

@@ -23,6 +23,8 @@ pub enum Kind {
     Number { least: u64, most: u64 },
     /// Seconds, also fractions of one; limits in milliseconds.
     Seconds { least_ms: u64, most_ms: u64 },
+    /// Seconds as above, or 0, which turns off what they are for; `why` says where the limits come from.
+    SecondsOrOff { least_ms: u64, most_ms: u64, off: &'static str, why: &'static str },
     /// An address.
     Ip,
     /// Addresses, separated by commas.
@@ -169,7 +171,16 @@ const YEARS_MS: u64 = 10 * 365 * DAY_MS;
 /// A period: never so short that a loop would spin.
 const PERIOD: Kind = Kind::Seconds { least_ms: 50, most_ms: DAY_MS };
 const PATIENCE: Kind = Kind::Seconds { least_ms: 0, most_ms: DAY_MS };
+/// Also the limits that the lease itself has; an epoch file that is lost makes an agent wait by the greatest.
+const WRITER_LEASE: Kind = Kind::SecondsOrOff {
+    least_ms: 3_000,
+    most_ms: 60_000,
+    off: "no leases",
+    why: "3 s at least, because the kernel counts whole seconds; 60 s at most, because an agent that lost its epoch file waits as long",
+};
+const GRACE: Kind = Kind::Seconds { least_ms: 0, most_ms: 3_600_000 };
 const LONG: Kind = Kind::Seconds { least_ms: 0, most_ms: YEARS_MS };
+pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
 pub(crate) const MONITOR_MODES: &[&str] = &["active", "manual", "wait", "passive"];
 pub(crate) const HOST_MODES: &[&str] = &["master", "slave"];
 pub(crate) const ROLE_MODES: &[&str] = &["balanced", "exclusive"];
@@ -194,6 +205,34 @@ pub const VARIABLES: &[Variable] = &[
     global("iptables_unblock_cmd", Kind::Ignored, "accepted, without effect"),
     global("secret_file", Kind::Path, "file with the secret that monitor, agents and control share")
         .used(AMC)
+        .mmm3(),
+    global(
+        "writer_lease",
+        WRITER_LEASE,
+        "seconds the writer may write on without a renewal, the monitor's for all; 0: no leases",
+    )
+    .default("5")
+    .used(AM)
+    .mmm3(),
+    global(
+        "writer_isolated",
+        Kind::OneOf(WRITER_ISOLATED),
+        "whether a writer that reaches nobody is fenced at the end of its lease, or keeps writing",
+    )
+    .default("fence")
+    .used(M)
+    .mmm3(),
+    global(
+        "fence_hung_server",
+        Kind::Flag,
+        "kill a hung server that may still be writable at the end of a lease",
+    )
+    .default("yes")
+    .used(M)
+    .mmm3(),
+    global("failover_grace", GRACE, "seconds that a crashed server has to come back before its role moves")
+        .default("0")
+        .used(M)
         .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),
     monitor("port", PORT, "port the monitor listens on for mmm_control").default("9988").used(MC),
@@ -269,7 +308,7 @@ pub const VARIABLES: &[Variable] = &[
     host("lvm_mount_dir", Kind::Path, "where the snapshot is mounted").required(T).when(When::Lvm),
     host("lvm_mount_opts", Kind::Text, "mount options for the snapshot").used(T),
     role("mode", Kind::OneOf(ROLE_MODES), "one holder, or addresses spread over hosts").required(M),
-    role("hosts", Kind::Hosts, "hosts that may hold it").required(M),
+    role("hosts", Kind::Hosts, "hosts that may hold it").required(M).used(AM),
     role("ips", Kind::Ips, "its addresses; one when exclusive").required(AM),
     role("prefer", Kind::Host, "the host that gets it back").used(M),
     check("check_period", PERIOD, "seconds between two checks").default("5").used(M),

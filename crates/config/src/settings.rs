@@ -26,6 +26,7 @@ pub struct Settings {
     /// Rounds of patience, one second each.
     pub max_kill_retries: u32,
     pub secret_file: Option<PathBuf>,
+    pub lease: LeaseSettings,
     /// For the monitor only.
     pub monitor: Option<MonitorSettings>,
     /// Where `mmm_control` reaches the monitor; for the monitor and `mmm_control` only.
@@ -43,6 +44,30 @@ pub struct Settings {
     /// For the tools only.
     pub clone_dirs: Vec<String>,
     pub(crate) effective: Vec<Effective>,
+}
+
+/// The writer lease. The monitor's values hold for all; agents are told them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseSettings {
+    /// Zero: no leases; the right to write does not run out. An agent's own counts for nothing once it has heard the
+    /// monitor's.
+    pub writer_lease: Duration,
+    /// For the monitor only; for others the default.
+    pub isolated: WriterIsolated,
+    /// Whether a hung server that may still be writable is killed at the end of a lease. For the monitor only; for
+    /// others the default.
+    pub fence_hung_server: bool,
+    /// How long a crashed server has to come back before its role moves. For the monitor only; for others the default.
+    pub failover_grace: Duration,
+}
+
+/// What becomes of a writer whose lease ends while it reaches nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriterIsolated {
+    /// It stops writing.
+    Fence,
+    /// It goes on, for those who would rather have two writers than none.
+    Keep,
 }
 
 /// `<monitor>`

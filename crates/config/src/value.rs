@@ -3,7 +3,7 @@
 //! References to hosts, roles and copy methods are only read here; whether they lead anywhere is for the rules.
 
 use std::net::IpAddr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use crate::nearest::nearest;
@@ -42,6 +42,9 @@ pub(crate) fn read(kind: Kind, text: &str) -> Result<Value, Rejected> {
         Kind::Flag => flag(text),
         Kind::Number { least, most } => number(text, least, most),
         Kind::Seconds { least_ms, most_ms } => seconds(text, least_ms, most_ms),
+        Kind::SecondsOrOff { least_ms, most_ms, off, why } => {
+            seconds_or_off(text, least_ms..=most_ms, off, why)
+        }
         Kind::Ip => ip(text, whole).map(Value::Ip),
         Kind::Ips => list(text, "addresses, separated by commas")?
             .into_iter()
@@ -98,6 +101,22 @@ fn seconds(text: &str, least_ms: u64, most_ms: u64) -> Result<Value, Rejected> {
             Err(rejected(text, expected, hint))
         }
     }
+}
+
+fn seconds_or_off(
+    text: &str,
+    limits_ms: RangeInclusive<u64>,
+    off: &str,
+    why: &str,
+) -> Result<Value, Rejected> {
+    if decimal_seconds(text) == Some(Duration::ZERO) {
+        return Ok(Value::Time(Duration::ZERO));
+    }
+    seconds(text, *limits_ms.start(), *limits_ms.end()).map_err(|rejected| Rejected {
+        expected: format!("{}, or 0 for {off}", rejected.expected),
+        hint: rejected.hint.or_else(|| Some(why.to_owned())),
+        ..rejected
+    })
 }
 
 /// `12` or `0.25`; nothing finer than a nanosecond.

@@ -102,3 +102,18 @@ fn a_path_is_absolute() {
     bad(Kind::Path, "mmm.pid");
     bad(Kind::Path, "");
 }
+
+#[test]
+fn seconds_that_may_be_off_are_zero_or_within_their_limits() {
+    let kind = Kind::SecondsOrOff { least_ms: 3000, most_ms: 60_000, off: "nothing", why: "because" };
+    for (text, ms) in [("0", 0), ("0.0", 0), ("3", 3000), ("3.25", 3250), ("60", 60_000)] {
+        assert!(ok(kind, text) == Value::Time(Duration::from_millis(ms)), "{text}");
+    }
+    for text in ["0.000000001", "2.999", "60.001", "-3", "never", ""] {
+        let rejected = bad(kind, text);
+        assert_eq!(rejected.expected, "expected seconds, from 3 to 60, or 0 for nothing", "{text}");
+        assert_eq!(rejected.hint.as_deref(), Some("because"), "{text}");
+        assert_eq!(rejected.range, 0..text.len(), "{text}");
+    }
+    assert!(bad(kind, "5s").hint.unwrap().contains("without a unit"));
+}

@@ -4,6 +4,7 @@
 
 mod errors;
 mod files;
+mod lease;
 mod properties;
 mod settings;
 mod support;

@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use mmm_config::Program;
+use mmm_config::{Program, WriterIsolated};
 use proptest::prelude::*;
 
 use crate::support::{Folder, data};
@@ -73,6 +73,9 @@ proptest! {
         user in r##"[a-z"# 服%]{1,12}"##,
         interface in "[a-z0-9.#]{1,12}[a-z]",
         periods in proptest::collection::vec(50_u32..90_000, 4),
+        lease in prop_oneof![Just(0_u32), 3_000_u32..=60_000],
+        keep: bool,
+        fence_hung: bool,
         port in 1_u16..,
     ) {
         let quoted = format!("\"{}\"", user.replace('"', "\"\""));
@@ -84,17 +87,26 @@ proptest! {
         let folder = Folder::tutorial();
         folder.write("mmm_agent.conf", &text);
         let before = format!("{:?}", folder.loaded(Program::Agent).settings.hosts);
-        folder.write("mmm_agent.conf", &folder.described(Program::Agent));
+        folder.configure_as_described(Program::Agent);
         let after = folder.loaded(Program::Agent).settings;
         prop_assert_eq!(after.agent_view().unwrap().agent.user, user.as_str());
         prop_assert_eq!(before, format!("{:?}", after.hosts));
 
         folder.write("mmm_mon.conf", &(data("mon/mmm_mon.conf") + &text.replace("include mmm_common.conf", "")));
+        let isolated = if keep { "keep" } else { "fence" };
+        let grace = f64::from(periods[1]) / 1000.0;
+        folder.write("mmm3.conf", &format!(
+            "writer_lease {}.{:03}\nwriter_isolated {isolated}\nfence_hung_server {fence_hung}\nfailover_grace {grace:.3}\n",
+            lease / 1000, lease % 1000,
+        ));
         let before = folder.loaded(Program::Monitor).settings;
-        folder.write("mmm_mon.conf", &folder.described(Program::Monitor));
+        folder.configure_as_described(Program::Monitor);
         let after = folder.loaded(Program::Monitor).settings;
         prop_assert_eq!(&before.checks, &after.checks);
         prop_assert_eq!(u128::from(periods[0]), after.checks.ping.period.as_millis());
+        prop_assert_eq!(&before.lease, &after.lease);
+        prop_assert_eq!(u128::from(lease), after.lease.writer_lease.as_millis());
+        prop_assert_eq!((keep, fence_hung), (after.lease.isolated == WriterIsolated::Keep, after.lease.fence_hung_server));
         prop_assert_eq!(&before.roles, &after.roles);
         prop_assert_eq!(format!("{:?}", before.monitor), format!("{:?}", after.monitor));
     }

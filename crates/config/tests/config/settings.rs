@@ -160,7 +160,7 @@ fn an_agent_needs_no_account_of_another_host() {
     assert_eq!(settings.agent_view().unwrap().agent.user, "mine");
 }
 
-const TOOLS: &str = "include mmm_common.conf
+pub(crate) const TOOLS: &str = "include mmm_common.conf
 this MySQL-M1
 default_copy_method scp
 clone_dirs data, innodb
@@ -216,4 +216,26 @@ fn tools_need_lvm_only_for_snapshots_and_a_version_list_only_when_incremental() 
     let failure = folder.failure(Program::Tools);
     assert!(failure.contains("unknown copy method `spc`"), "{failure}");
     assert!(failure.contains("did you mean `scp`?"), "{failure}");
+}
+
+#[test]
+fn an_agent_knows_every_host_and_who_may_hold_each_role() {
+    let folder = Folder::tutorial();
+    folder.edit("mmm_common.conf", "ip 192.168.8.33", "ip 192.168.8.33\nagent_port 9000");
+    folder.edit(
+        "mmm_common.conf",
+        "<role writer>",
+        "<host db3>\nip 192.168.8.36\nmode slave\n</host>\n<role writer>",
+    );
+    folder.edit(
+        "mmm_common.conf",
+        "hosts MySQL-M1, MySQL-M2 # 作为 Reader",
+        "hosts db3, MySQL-M2, MySQL-M1 # 作为 Reader",
+    );
+    let settings = folder.loaded(Program::Agent).settings;
+    let agents: Vec<String> = settings.hosts.values().map(|host| host.agent_address().to_string()).collect();
+    assert_eq!(agents, ["192.168.8.32:9989", "192.168.8.33:9000", "192.168.8.36:9989"]);
+    assert_eq!(settings.roles["writer"].hosts, ["MySQL-M1", "MySQL-M2"]);
+    assert_eq!(settings.roles["reader"].hosts, ["db3", "MySQL-M2", "MySQL-M1"]);
+    assert!(folder.described(Program::Agent).contains("hosts db3, MySQL-M2, MySQL-M1"));
 }

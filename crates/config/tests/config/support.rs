@@ -73,6 +73,14 @@ impl Folder {
         self.neutral(&describe(&self.loaded(program).settings, program))
     }
 
+    /// Makes what `--check` prints the configuration, each part in its file.
+    pub(crate) fn configure_as_described(&self, program: Program) {
+        let described = self.described(program);
+        let (main, ours) = described.split_once("# In mmm3.conf:\n").unwrap_or((&described, ""));
+        self.write(&main_config_name(program, None), main);
+        self.write("mmm3.conf", ours);
+    }
+
     pub(crate) fn warnings(&self, program: Program) -> Vec<String> {
         self.loaded(program).warnings.iter().map(|warning| self.neutral(&warning.to_string())).collect()
     }

@@ -137,8 +137,7 @@ fn what_check_prints_is_a_configuration_with_the_same_values() {
             text.lines().map(|line| line.split("  # ").next().unwrap().trim_end().to_owned()).collect()
         };
         let first = folder.described(program);
-        let name = mmm_config::main_config_name(program, None);
-        folder.write(&name, &first);
+        folder.configure_as_described(program);
         assert_eq!(values(&folder.described(program)), values(&first));
     }
 }
