@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, AgentStatus};
-use mmm_wire::{Answering, Features, HandshakeError, accept_monitor};
+use mmm_wire::{Answering, Features, HandshakeError, PeerInfo, Purpose, Refusal, RefusalCode, accept_caller};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::sleep;
@@ -81,8 +81,7 @@ impl Listener {
             secret: self.setup.secret.as_ref(),
             features: &Features::default(),
         };
-        let judged =
-            accept_monitor(stream, &answering, HANDSHAKE_LIMIT, |peer| holder.judge(peer.instance)).await;
+        let judged = accept_caller(stream, &answering, HANDSHAKE_LIMIT, |peer| judge(peer, holder)).await;
         let session = match judged {
             Ok(session) => session,
             Err(error @ (HandshakeError::Closed { .. } | HandshakeError::Timeout { .. })) => {
@@ -104,5 +103,38 @@ impl Listener {
         let place = holder.take(session.peer.instance, &name);
         let why = serve(session, place, self.events.clone(), self.reports.clone()).await;
         tracing::warn!("Session with the {name} ended: {why}");
+    }
+}
+
+/// Monitors only: what other agents may ask is not answered yet, and orders they may not give.
+fn judge(peer: &PeerInfo, holder: &Holder) -> Result<(), Refusal> {
+    match &peer.purpose {
+        Purpose::Monitor => holder.judge(peer.instance),
+        Purpose::Peer { .. } => {
+            Err(Refusal::new(RefusalCode::UnknownPeer, "this agent takes calls from monitors only"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_agent_gets_no_session_in_which_it_could_give_orders() {
+        let monitor = PeerInfo {
+            name: "monitor at 10.0.0.9:4711".into(),
+            program: "3.0.0".to_owned(),
+            purpose: Purpose::Monitor,
+            instance: 7,
+            cluster: None,
+            protocol: 2,
+            features: Features::default(),
+            authenticated: true,
+        };
+        let agent = PeerInfo { purpose: Purpose::Peer { host: "db2".to_owned() }, ..monitor.clone() };
+        let holder = Holder::default();
+        assert_eq!(judge(&monitor, &holder), Ok(()));
+        assert_eq!(judge(&agent, &holder).unwrap_err().code, RefusalCode::UnknownPeer);
     }
 }

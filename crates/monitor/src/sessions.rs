@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mmm_core::{Event, ToAgent, ToMonitor};
 use mmm_wire::{
-    Calling, Features, FrameReader, FrameWriter, HandshakeError, RefusalCode, Session, greet_agent,
+    Calling, Features, FrameReader, FrameWriter, HandshakeError, Purpose, RefusalCode, Session, greet_agent,
 };
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -74,6 +74,7 @@ impl AgentSession {
             host: self.host.name.as_str(),
             address: &address.to_string(),
             secret: setup.secret.as_ref(),
+            purpose: Purpose::Monitor,
             instance: setup.mind.instance,
             cluster: setup.cluster.as_deref(),
             features: &Features::default(),

@@ -10,11 +10,12 @@ use crate::deadline::Deadline;
 use crate::excerpt::excerpt;
 use crate::greet::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::messages::{AgentOpening, AgentVerdict, Auth, Hello, MonitorOpening};
-use crate::proof::{agent_proof, monitor_proof_is_right};
+use crate::proof::{agent_proof, caller_proof_is_right};
 use crate::session::PROGRAM;
 use crate::{
     FRAME_BYTES_MAX, Features, FirstLine, FrameReader, FrameWriter, GREETING_BYTES_MAX, Greeting,
-    HandshakeError, Nonce, PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Refusal, RefusalCode, Secret, Session,
+    HandshakeError, Nonce, PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Purpose, Refusal, RefusalCode, Secret,
+    Session,
 };
 
 /// What the agent brings to a connection that it accepted.
@@ -28,16 +29,17 @@ pub struct Answering<'a> {
     pub features: &'a Features,
 }
 
-/// Answers a connection to the agent's port; the whole handshake takes `limit` at most. `judge` is asked last,
-/// about a monitor that
-/// is authenticated as far as secrets are set, and may refuse it, for example because another one has a session.
-pub async fn accept_monitor<S: AsyncRead + AsyncWrite>(
+/// Answers a connection to the agent's port; the whole handshake takes `limit` at most. `judge` is asked last, about a
+/// monitor or another agent ([`PeerInfo::purpose`]) that is authenticated as far as secrets are set, and may refuse it,
+/// for example because another monitor has a session.
+pub async fn accept_caller<S: AsyncRead + AsyncWrite>(
     stream: S,
     answering: &Answering<'_>,
     limit: Duration,
     judge: impl FnOnce(&PeerInfo) -> Result<(), Refusal>,
 ) -> Result<Session<S>, HandshakeError> {
-    let peer: Arc<str> = format!("monitor at {}", answering.caller).into();
+    // Until it says otherwise, who calls is a monitor.
+    let peer: Arc<str> = Purpose::Monitor.caller_at(answering.caller).into();
     let (read_half, write_half) = split(stream);
     let mut answer = Answer {
         answering,
@@ -97,10 +99,15 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
                 return Err(HandshakeError::Refused { peer: self.peer.clone(), refusal });
             }
         };
+        self.name_caller(&auth.purpose);
         self.authenticate(&greeting, &hello, &auth).await?;
+        if let Some(reason) = auth.purpose.fault() {
+            return Err(self.decline(Refusal::new(RefusalCode::UnknownPeer, reason)).await);
+        }
         let info = PeerInfo {
             name: self.peer.clone(),
             program: auth.program,
+            purpose: auth.purpose,
             instance: auth.instance,
             cluster: auth.cluster,
             protocol: version,
@@ -112,11 +119,21 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
                 self.deadline.step("being welcomed", self.writer.send(&AgentVerdict::Welcome {})).await?;
                 Ok(info)
             }
-            Err(refusal) => {
-                self.tell(&AgentVerdict::Refused(refusal.clone())).await;
-                Err(HandshakeError::Declined { peer: self.peer.clone(), refusal })
-            }
+            Err(refusal) => Err(self.decline(refusal).await),
         }
+    }
+
+    /// From here on messages call the caller what it says it is; nothing but messages depends on it before it is judged.
+    fn name_caller(&mut self, purpose: &Purpose) {
+        self.peer = purpose.caller_at(self.answering.caller).into();
+        self.deadline.rename(self.peer.clone());
+        self.reader.rename(self.peer.clone());
+        self.writer.rename(self.peer.clone());
+    }
+
+    async fn decline(&mut self, refusal: Refusal) -> HandshakeError {
+        self.tell(&AgentVerdict::Refused(refusal.clone())).await;
+        HandshakeError::Declined { peer: self.peer.clone(), refusal }
     }
 
     /// Reads the first line and answers every one that is no greeting to this host.
@@ -165,16 +182,22 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
         auth: &Auth,
     ) -> Result<(), HandshakeError> {
         let peer = self.peer.clone();
+        let [caller_has_none, agent_has_none] = match auth.purpose {
+            Purpose::Monitor => [
+                "the agent has a secret and this monitor has none",
+                "the monitor has a secret and this agent has none",
+            ],
+            Purpose::Peer { .. } => [
+                "the agent that was called has a secret and the calling one has none",
+                "the calling agent has a secret and the one that was called has none",
+            ],
+        };
         let (error, reason) = match (self.answering.secret, &auth.proof) {
             (None, None) => return Ok(()),
-            (Some(secret), Some(_)) if monitor_proof_is_right(secret, greeting, hello, auth) => return Ok(()),
+            (Some(secret), Some(_)) if caller_proof_is_right(secret, greeting, hello, auth) => return Ok(()),
             (Some(_), Some(_)) => (HandshakeError::WrongSecret { peer }, "the agent's secret is another one"),
-            (Some(_), None) => {
-                (HandshakeError::NoSecret { peer }, "the agent has a secret and this monitor has none")
-            }
-            (None, Some(_)) => {
-                (HandshakeError::UnaskedProof { peer }, "the monitor has a secret and this agent has none")
-            }
+            (Some(_), None) => (HandshakeError::NoSecret { peer }, caller_has_none),
+            (None, Some(_)) => (HandshakeError::UnaskedProof { peer }, agent_has_none),
         };
         self.tell(&AgentVerdict::Refused(Refusal::new(RefusalCode::Unauthenticated, reason))).await;
         Err(error)

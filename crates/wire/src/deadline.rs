@@ -19,6 +19,11 @@ impl Deadline {
         Self { peer, limit, at: Instant::now() + limit }
     }
 
+    /// How errors call the peer from now on.
+    pub(crate) fn rename(&mut self, peer: Arc<str>) {
+        self.peer = peer;
+    }
+
     /// Runs one step, named as in "while SOMETHING".
     pub(crate) async fn step<T>(
         &self,

@@ -48,6 +48,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// How errors call the other side from now on.
+    pub(crate) fn rename(&mut self, peer: Arc<str>) {
+        self.peer = peer;
+    }
+
     /// Frames above `limit` are refused from now on. A stranger is not given the room of a peer.
     pub(crate) fn limit_frames(&mut self, limit: usize) {
         self.frame_bytes_max = limit.min(FRAME_BYTES_MAX);

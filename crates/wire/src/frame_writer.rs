@@ -27,6 +27,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Self { stream, peer: peer.into(), limit: WRITE_LIMIT, interrupted: false }
     }
 
+    /// How errors call the other side from now on.
+    pub(crate) fn rename(&mut self, peer: Arc<str>) {
+        self.peer = peer;
+    }
+
     /// Changes how long one message may wait for the peer.
     pub fn set_limit(&mut self, limit: Duration) {
         self.limit = limit;

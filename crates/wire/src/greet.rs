@@ -1,4 +1,4 @@
-//! The monitor's side of the handshake.
+//! The caller's side of the handshake: a monitor's, or an agent's that calls another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,31 +8,32 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 use crate::deadline::Deadline;
 use crate::excerpt::excerpt;
 use crate::messages::{AgentOpening, AgentVerdict, Auth, Hello, MonitorOpening};
-use crate::proof::{agent_proof_is_right, monitor_proof};
+use crate::proof::{agent_proof_is_right, caller_proof};
 use crate::session::PROGRAM;
 use crate::{
     FRAME_BYTES_MAX, Features, FrameReader, FrameWriter, GREETING_BYTES_MAX, Greeting, HandshakeError, Nonce,
-    PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Refusal, RefusalCode, Secret, Session,
+    PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session,
 };
 
 /// A frame of the handshake may be no longer than this: the peer is not known yet.
 pub(crate) const HANDSHAKE_FRAME_BYTES_MAX: usize = 4096;
 
-/// What the monitor brings to a call.
-#[derive(Debug, Clone, Copy)]
+/// What the caller brings to a call.
+#[derive(Debug, Clone)]
 pub struct Calling<'a> {
     /// The host whose agent is meant.
     pub host: &'a str,
     /// Where it is called, for messages: `10.0.0.1:9989`.
     pub address: &'a str,
     pub secret: Option<&'a Secret>,
-    /// The monitor's random start number, see [`fresh_instance`].
+    pub purpose: Purpose,
+    /// The caller's random start number, see [`fresh_instance`].
     pub instance: u64,
     pub cluster: Option<&'a str>,
     pub features: &'a Features,
 }
 
-/// A random start number for a monitor: agents tell two monitors apart by it.
+/// A random start number for a program: agents tell two monitors apart by it.
 pub fn fresh_instance() -> Result<u64, getrandom::Error> {
     getrandom::u64()
 }
@@ -85,14 +86,16 @@ impl<S: AsyncRead + AsyncWrite> Call<'_, S> {
             cluster: self.calling.cluster.map(str::to_owned),
             program: PROGRAM.to_owned(),
             proof: None,
+            purpose: self.calling.purpose.clone(),
         };
-        auth.proof = self.calling.secret.map(|secret| monitor_proof(secret, &greeting, &hello, &auth));
+        auth.proof = self.calling.secret.map(|secret| caller_proof(secret, &greeting, &hello, &auth));
         let opening = MonitorOpening::Auth(auth);
         self.deadline.step("taking our proof", self.writer.send(&opening)).await?;
         match self.deadline.message("judging our proof", self.reader.next()).await? {
             AgentVerdict::Welcome {} => Ok(PeerInfo {
                 name: self.peer.clone(),
                 program: hello.program,
+                purpose: self.calling.purpose.clone(),
                 instance: self.calling.instance,
                 cluster: self.calling.cluster.map(str::to_owned),
                 protocol: hello.version,
@@ -142,9 +145,16 @@ impl<S: AsyncRead + AsyncWrite> Call<'_, S> {
         if agent_proof_is_right(secret, greeting, hello) {
             return Ok(());
         }
+        // The agent has not been told yet who calls, so the reason says it.
+        let caller = match &self.calling.purpose {
+            Purpose::Monitor => "the monitor".to_owned(),
+            Purpose::Peer { host } => format!("the agent of {host}"),
+        };
         let (error, reason) = match hello.proof {
-            None => (HandshakeError::NoSecret { peer }, "the monitor has a secret and this agent has none"),
-            Some(_) => (HandshakeError::WrongSecret { peer }, "the monitor's secret is another one"),
+            None => {
+                (HandshakeError::NoSecret { peer }, format!("{caller} has a secret and this agent has none"))
+            }
+            Some(_) => (HandshakeError::WrongSecret { peer }, format!("{caller}'s secret is another one")),
         };
         let refusal = MonitorOpening::Refused(Refusal::new(RefusalCode::Unauthenticated, reason));
         // The agent is told so that its own log names the reason; whether it listens changes nothing here.

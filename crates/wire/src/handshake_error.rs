@@ -14,14 +14,14 @@ pub enum HandshakeError {
     Closed { peer: Arc<str>, step: &'static str },
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The monitor reached an agent that speaks text lines only.
+    /// The caller reached an agent that speaks text lines only.
     #[error("{peer} does not speak protocol 2, it is probably a 2.2.1 agent (it answered: {answer})")]
     OldAgent { peer: Arc<str>, answer: String },
-    /// The monitor reached something else.
+    /// The caller reached something else.
     #[error("{peer} is not an MMM agent (it answered: {answer}); check the host's ip and agent_port")]
     NotAnAgent { peer: Arc<str>, answer: String },
-    /// The agent was called by something that is not a monitor of this protocol.
-    #[error("{peer} sent '{line}' instead of a greeting; only monitors of version 3 are served")]
+    /// The agent was called by something that is neither a monitor nor an agent of this protocol.
+    #[error("{peer} sent '{line}' instead of a greeting; only monitors and agents of version 3 are served")]
     NotAMonitor { peer: Arc<str>, line: String },
     #[error("{peer} sent a first line that does not end within {limit} bytes")]
     LineTooLong { peer: Arc<str>, limit: usize },

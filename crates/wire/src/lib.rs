@@ -1,5 +1,5 @@
-//! What travels between the programs: the greeting and handshake of a session between monitor and agent,
-//! its frames, and the lines that `mmm_control` sends to the monitor.
+//! What travels between the programs: the greeting and handshake of a session between monitor and agent or between two
+//! agents, its frames, and the lines that `mmm_control` sends to the monitor.
 //!
 //! This crate knows how bytes become messages and who is allowed to send them. It does not know what a message means:
 //! frames are generic over any type that serde can carry, and the words of a control line are split by
@@ -21,10 +21,11 @@ mod handshake_error;
 mod hex_bytes;
 mod messages;
 mod proof;
+mod purpose;
 mod secret;
 mod session;
 
-pub use accept::{Answering, accept_monitor};
+pub use accept::{Answering, accept_caller};
 pub use control_decoder::{CONTROL_LINE_BYTES_MAX, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
 pub use features::Features;
 pub use frame_error::FrameError;
@@ -35,6 +36,7 @@ pub use greeting::{FirstLine, GREETING_BYTES_MAX, Greeting, GreetingError};
 pub use handshake_error::HandshakeError;
 pub use hex_bytes::{HexBytes, Nonce, NotHex, Proof};
 pub use messages::{Refusal, RefusalCode};
+pub use purpose::{PEER_HOST_BYTES_MAX, Purpose};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
 pub use session::{PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Session};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::excerpt::excerpt;
-use crate::{Features, Nonce, Proof};
+use crate::{Features, Nonce, Proof, Purpose};
 
 /// First frame, from the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Hello {
     pub(crate) proof: Option<Proof>,
 }
 
-/// Second frame, from the monitor.
+/// Second frame, from the caller: the monitor, or another agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum MonitorOpening {
@@ -35,13 +35,16 @@ pub(crate) enum MonitorOpening {
     Refused(Refusal),
 }
 
-/// The monitor introduces itself; the proof is there when it has a secret.
+/// The caller introduces itself; the proof is there when it has a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Auth {
     pub(crate) instance: u64,
     pub(crate) cluster: Option<String>,
     pub(crate) program: String,
     pub(crate) proof: Option<Proof>,
+    /// A frame without it is a monitor's.
+    #[serde(default)]
+    pub(crate) purpose: Purpose,
 }
 
 /// Third frame, from the agent; the session's own messages follow a welcome.
@@ -73,6 +76,8 @@ pub enum RefusalCode {
     OtherMonitor,
     /// The monitor's cluster is not the agent's.
     OtherCluster,
+    /// The caller is the agent of a host that this agent does not take calls from, or of none.
+    UnknownPeer,
     /// A kind that only a later version knows.
     #[serde(other)]
     Unknown,

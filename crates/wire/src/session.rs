@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{ReadHalf, WriteHalf};
 
-use crate::{Features, FrameReader, FrameWriter};
+use crate::{Features, FrameReader, FrameWriter, Purpose};
 
 /// The oldest protocol version with frames; lines of protocol 1 are another matter.
 pub const PROTOCOL_MIN: u32 = 2;
@@ -30,9 +30,11 @@ pub struct PeerInfo {
     pub name: Arc<str>,
     /// The version of its program.
     pub program: String,
-    /// The random start number of the monitor in this session, whichever side it is.
+    /// What the session was opened for, whichever side asks.
+    pub purpose: Purpose,
+    /// The random start number of the caller: of the monitor, or of the agent that called.
     pub instance: u64,
-    /// The monitor's cluster, when it was started with one.
+    /// The caller's cluster, when it was started with one.
     pub cluster: Option<String>,
     /// The protocol version of this session.
     pub protocol: u32,

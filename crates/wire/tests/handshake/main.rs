@@ -3,11 +3,13 @@
 // Helpers of a test may fail the test too; the lint knows only the test functions themselves.
 #![allow(clippy::unwrap_used)]
 
+mod peers;
+
 use std::time::Duration;
 
 use mmm_wire::{
     Answering, Calling, Features, FrameReader, FrameWriter, Greeting, HandshakeError, HexBytes, Nonce,
-    PeerInfo, Refusal, RefusalCode, Secret, Session, accept_monitor, greet_agent,
+    PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session, accept_caller, greet_agent,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -22,10 +24,24 @@ fn secret(text: &str) -> Secret {
 }
 
 async fn call(stream: DuplexStream, secret: Option<&Secret>, features: &[&str]) -> Outcome {
-    let features = Features::of(features.iter().copied());
-    let address = "10.0.0.1:9989";
-    let calling =
-        Calling { host: "db1", address, secret, instance: 77, cluster: Some("c1"), features: &features };
+    call_as(Purpose::Monitor, stream, secret, features).await
+}
+
+async fn call_as(
+    purpose: Purpose,
+    stream: DuplexStream,
+    secret: Option<&Secret>,
+    features: &[&str],
+) -> Outcome {
+    let calling = Calling {
+        host: "db1",
+        address: "10.0.0.1:9989",
+        secret,
+        purpose,
+        instance: 77,
+        cluster: Some("c1"),
+        features: &Features::of(features.iter().copied()),
+    };
     greet_agent(stream, &calling, LIMIT).await
 }
 
@@ -37,7 +53,7 @@ async fn answer(
 ) -> Outcome {
     let features = Features::of(["lease", "tail"]);
     let answering = Answering { host, caller: "10.0.0.9:4711", secret, features: &features };
-    accept_monitor(stream, &answering, LIMIT, judge).await
+    accept_caller(stream, &answering, LIMIT, judge).await
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a judge")]
@@ -115,6 +131,7 @@ async fn without_a_secret_on_both_sides_the_session_opens_and_says_that_nobody_i
     assert!(!monitor.peer.authenticated && !agent.peer.authenticated);
     assert_eq!(monitor.peer.features, Features::of(["lease"]));
     assert_eq!(agent.peer.features, Features::of(["lease"]));
+    assert_eq!((&monitor.peer.purpose, &agent.peer.purpose), (&Purpose::Monitor, &Purpose::Monitor));
     assert_eq!((agent.peer.instance, agent.peer.cluster.as_deref()), (77, Some("c1")));
     assert_eq!((monitor.peer.protocol, agent.peer.protocol), (2, 2));
     assert_eq!(&*monitor.peer.name, "agent of db1 at 10.0.0.1:9989");
@@ -310,7 +327,8 @@ async fn a_newer_monitor_is_met_at_the_agents_version_and_an_older_one_refused()
         stranger.reader.next::<Value>().await.unwrap().unwrap()
     };
     let (outcome, verdict) = tokio::join!(answer(far, "db1", None, anyone), newer);
-    assert_eq!(outcome.unwrap().peer.protocol, 2);
+    let peer = outcome.unwrap().peer;
+    assert_eq!((peer.protocol, peer.purpose), (2, Purpose::Monitor));
     assert_eq!(verdict, json!({"welcome": {}}));
 
     let (near, far) = duplex(4096);
