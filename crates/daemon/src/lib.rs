@@ -7,12 +7,14 @@ mod detach;
 mod log;
 mod options;
 mod pid_file;
+mod slot_file;
 mod state_file;
 
 pub use detach::{DETACHED_FLAG, become_detached, detach, raise_file_limit};
 pub use log::{FATAL, LogSettings, log, start_log, wall_clock};
 pub use options::DaemonOptions;
 pub use pid_file::PidFile;
+pub use slot_file::{Found, SlotFile};
 pub use state_file::write_state;
 
 /// Runs a program whose errors end it, and says on stderr which one did.
