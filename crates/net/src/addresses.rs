@@ -3,6 +3,8 @@
 //! An address of ours is a host address (/32 or /128) without a label. It does not say when an address should be
 //! there, and it does not announce one.
 
+mod hold;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +23,8 @@ use crate::address_changes::AddressChanges;
 use crate::error::{Error, Operation, Result};
 use crate::interface::{index_of, name_of};
 use crate::netlink_socket::NetlinkSocket;
+
+pub use self::hold::Held;
 
 /// The value of `IFA_PROTO` that marks an address as put there by us (Linux 5.18 and later keep it).
 pub const OWNERSHIP_MARK: u8 = 77;
@@ -231,42 +235,48 @@ fn list(netlink: &mut NetlinkSocket) -> io::Result<Vec<HeldAddress>> {
 }
 
 fn held_address(ip: IpAddr, interface: String, message: &AddressMessage) -> HeldAddress {
-    let mut ours = false;
-    let mut valid_for = None;
-    for attribute in &message.attributes {
-        match attribute {
-            AddressAttribute::Protocol(mark) => ours = u8::from(*mark) == OWNERSHIP_MARK,
-            AddressAttribute::CacheInfo(lifetime) if lifetime.ifa_valid != FOREVER => {
-                valid_for = Some(Duration::from_secs(lifetime.ifa_valid.into()));
-            }
-            _ => {}
-        }
-    }
+    let ours = message.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Protocol(mark) => u8::from(*mark) == OWNERSHIP_MARK,
+        _ => false,
+    });
+    let valid_for = lifetime_of(message);
     HeldAddress { ip, interface, prefix_len: message.header.prefix_len, ours, valid_for }
+}
+
+/// What is left of an entry's lifetime; `None` means for ever.
+fn lifetime_of(message: &AddressMessage) -> Option<Duration> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(lifetime) if lifetime.ifa_valid != FOREVER => {
+            Some(Duration::from_secs(lifetime.ifa_valid.into()))
+        }
+        _ => None,
+    })
 }
 
 fn remove(netlink: &mut NetlinkSocket, index: u32, ip: IpAddr) -> io::Result<()> {
     let entries =
         dump(netlink)?.into_iter().filter(|(held, entry)| *held == ip && entry.header.index == index);
     for (_, entry) in entries {
-        let mut message = AddressMessage::default();
-        message.header.family = entry.header.family;
-        message.header.prefix_len = entry.header.prefix_len;
-        message.header.index = index;
-        // The entry's own address and prefix name exactly one of several entries with this ip.
-        message.attributes = entry
-            .attributes
-            .into_iter()
-            .filter(|attribute| {
-                matches!(attribute, AddressAttribute::Address(_) | AddressAttribute::Local(_))
-            })
-            .collect();
-        match netlink.change(RouteNetlinkMessage::DelAddress(message), 0) {
-            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {}
-            other => other?,
-        }
+        remove_entry(netlink, index, entry)?;
     }
     Ok(())
+}
+
+fn remove_entry(netlink: &mut NetlinkSocket, index: u32, entry: AddressMessage) -> io::Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.family = entry.header.family;
+    message.header.prefix_len = entry.header.prefix_len;
+    message.header.index = index;
+    // The entry's own address and prefix name exactly one of several entries with this ip.
+    message.attributes = entry
+        .attributes
+        .into_iter()
+        .filter(|attribute| matches!(attribute, AddressAttribute::Address(_) | AddressAttribute::Local(_)))
+        .collect();
+    match netlink.change(RouteNetlinkMessage::DelAddress(message), 0) {
+        Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]

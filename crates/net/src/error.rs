@@ -16,6 +16,7 @@ pub enum Operation {
     ListAddresses,
     AddAddress { interface: String, ip: IpAddr },
     RemoveAddress { interface: String, ip: IpAddr },
+    HoldAddresses { interface: String },
     StopReceiving { interface: String, ip: IpAddr },
     Announce { interface: String, ip: IpAddr },
     Ping { ip: IpAddr },
@@ -30,6 +31,9 @@ impl fmt::Display for Operation {
             Self::ListAddresses => write!(f, "listing the addresses of this host"),
             Self::AddAddress { interface, ip } => write!(f, "adding {ip} to interface {interface}"),
             Self::RemoveAddress { interface, ip } => write!(f, "removing {ip} from interface {interface}"),
+            Self::HoldAddresses { interface } => {
+                write!(f, "setting how long addresses stay on interface {interface}")
+            }
             Self::StopReceiving { interface, ip } => {
                 write!(f, "stopping {ip} on interface {interface} from receiving")
             }

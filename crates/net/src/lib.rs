@@ -30,9 +30,9 @@ mod segment;
 mod socket_address;
 
 pub use address_changes::AddressChanges;
-pub use addresses::{Addresses, HeldAddress, OWNERSHIP_MARK};
+pub use addresses::{Addresses, Held, HeldAddress, OWNERSHIP_MARK};
 pub use announce::{ANNOUNCE_SCHEDULE, announce};
-pub use boot::{boot_id, uptime};
+pub use boot::{boot_id, uptime, wall_minus_boot};
 pub use connections::{ENDED_AT_MOST, end_connections};
 pub use error::{Error, Operation, Result};
 pub use guard::guard;
