@@ -6,10 +6,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, HeldAddress, Role, Step, StepOutcome};
-use mmm_net::{AddressChanges, Addresses, Error, Refuser, end_connections};
+use mmm_net::{AddressChanges, Addresses, Error, Refuser};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+use crate::leaving_address::{drop_everywhere, turn_clients_away};
 
 /// The new holder has announced an address long before; neighbours that missed it have asked again by then.
 const REFUSE_FOR: Duration = Duration::from_secs(3);
@@ -81,32 +83,18 @@ impl AddressLane {
         if let Err(error) = self.turn_clients_away(ip).await {
             tracing::warn!("Clients that use {ip} here may wait for their own time limits: {error}");
         }
-        self.drop_everywhere(ip).await
+        drop_everywhere(&self.kernel, &self.interface, ip).await
     }
 
-    /// From the first step on nothing for the address is delivered here any more, so that a client that was reset
-    /// can't come back before the address is gone.
     async fn turn_clients_away(&mut self, ip: IpAddr) -> Result<(), Error> {
         let refuser = Refuser::prepare(&self.interface, ip)?;
-        self.kernel.stop_receiving(&self.interface, ip).await?;
-        if let Some(earlier) = self.refusing.insert(ip, tokio::spawn(refuser.refuse_for(REFUSE_FOR))) {
-            earlier.abort();
-        }
-        let ended = end_connections(ip).await?;
-        tracing::debug!("Reset {ended} connections to {ip}");
-        Ok(())
-    }
-
-    /// Somebody may have put the address on another interface; it must not answer there either.
-    async fn drop_everywhere(&self, ip: IpAddr) -> Result<(), Error> {
-        let held = self.kernel.list().await?;
-        let mut interfaces: BTreeSet<&str> =
-            held.iter().filter(|held| held.ip == ip).map(|held| held.interface.as_str()).collect();
-        interfaces.insert(&self.interface);
-        for interface in interfaces {
-            self.kernel.remove(interface, ip).await?;
-        }
-        Ok(())
+        let refusing = &mut self.refusing;
+        turn_clients_away(&self.kernel, &self.interface, ip, || {
+            if let Some(earlier) = refusing.insert(ip, tokio::spawn(refuser.refuse_for(REFUSE_FOR))) {
+                earlier.abort();
+            }
+        })
+        .await
     }
 
     async fn look(&self) {

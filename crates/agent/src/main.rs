@@ -2,14 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod client_threads;
+mod fence;
+mod heartbeat;
+mod lease_on_disk;
+mod leaving_address;
 mod listener;
 mod memory;
 mod options;
 mod parent;
+mod server_process;
 mod server_steps;
 mod session;
 mod setup;
+mod stand_in;
 mod watch;
+mod watchdog;
 mod worker;
 
 use std::process::ExitCode;

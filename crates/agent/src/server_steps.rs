@@ -10,6 +10,8 @@ use mmm_mysql::{
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use crate::client_threads::end_client_threads;
+
 /// A single statement that needs no lock.
 const QUICK: Duration = Duration::from_secs(2);
 /// How long a waiting `SET read_only` may make writes queue behind it.
@@ -106,20 +108,14 @@ impl ServerLane {
     }
 
     async fn end_clients(&mut self) -> Result<StepOutcome, ServerError> {
-        let until = Instant::now() + END_LIMIT;
-        let own: Vec<String> = self.own_users.clone();
-        let own: Vec<&str> = own.iter().map(String::as_str).collect();
-        let session = self.session().await?;
-        let threads = session.client_threads(&own, QUICK).await?;
-        let count = threads.len();
-        for (ended, thread) in threads.into_iter().enumerate() {
-            if Instant::now() >= until {
-                return Ok(StepOutcome::Failed(format!("only {ended} of {count} were ended in time")));
-            }
-            session.kill(thread.id, QUICK).await?;
+        let own_users = self.own_users.clone();
+        let threads = end_client_threads(self.session().await?, &own_users, END_LIMIT).await?;
+        if !threads.all() {
+            let text = format!("only {} of {} were ended in time", threads.ended, threads.of);
+            return Ok(StepOutcome::Failed(text));
         }
-        if count > 0 {
-            tracing::info!("Ended {count} client threads");
+        if threads.of > 0 {
+            tracing::info!("Ended {} client threads", threads.of);
         }
         Ok(StepOutcome::Done)
     }

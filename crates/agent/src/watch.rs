@@ -2,15 +2,16 @@
 //!
 //! The end of either is noticed at once. What is seen is reported; nothing is decided here.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
 use mmm_mysql::{Account, ClosedWatch, Endpoint, ErrorKind, ServerError, Session, ThreadState};
-use mmm_net::{ProcessHandle, process_name};
+use mmm_net::ProcessHandle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+
+use crate::server_process::find_server;
 
 /// How often the server is asked whether it is read-only.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -184,13 +185,7 @@ impl ServerWatch {
     /// The server's process by the pid file that the server itself names, or else the configured one.
     fn find_process(&self, session: &Session) -> Option<ProcessHandle> {
         let named = session.identity().pid_file.clone();
-        let found = named.iter().chain([&self.pid_file]).find_map(|path| {
-            let pid: u32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-            let name = process_name(pid)?;
-            // A pid file can be old and its number somebody else's by now.
-            let is_server = ["mysqld", "mariadbd"].iter().any(|server| name.starts_with(server));
-            if is_server { ProcessHandle::open(pid).ok() } else { None }
-        });
+        let found = find_server(named.iter().chain([&self.pid_file]).map(PathBuf::as_path));
         if found.is_none() {
             tracing::warn!(
                 "Can't find the process of the server (pid file {}): its end is noticed by the connection only",

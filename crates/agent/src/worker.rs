@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::addresses::AddressLane;
+use crate::heartbeat;
 use crate::listener::Listener;
 use crate::memory;
 use crate::server_steps::ServerLane;
@@ -84,7 +85,10 @@ async fn work(setup: &Setup) -> Result<ExitCode> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             event = inbox.recv() => event.context("no part of the agent is left")?,
-            _ = tick.tick() => AgentEvent::Tick,
+            _ = tick.tick() => {
+                heartbeat::beat();
+                AgentEvent::Tick
+            }
         };
         worker.take_in(event);
     }

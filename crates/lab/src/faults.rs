@@ -69,13 +69,26 @@ impl Lab {
 
     /// SIGKILL of the agent's worker only; its parent lives.
     pub fn kill_agent_worker(&self, host: &str) -> Result<Moment> {
+        let workers = self.agent_workers(host)?;
+        let at = Self::signal_all(&workers, Signal::KILL);
+        self.wait_ended(host, "the agent's worker", &workers, END_LIMIT)?;
+        Ok(at)
+    }
+
+    /// SIGSTOP of the agent's worker only; its parent runs on.
+    pub fn freeze_agent_worker(&self, host: &str) -> Result<Moment> {
+        let workers = self.agent_workers(host)?;
+        let at = Self::signal_all(&workers, Signal::STOP);
+        wait_stopped(host, &workers, true)?;
+        Ok(at)
+    }
+
+    fn agent_workers(&self, host: &str) -> Result<Vec<ProcessId>> {
         let workers = self.running(host, Program::Agent)?.descendants();
         if workers.is_empty() {
             return Err(LabError::NotRunning { host: host.to_owned(), program: "agent's worker".to_owned() });
         }
-        let at = Self::signal_all(&workers, Signal::KILL);
-        self.wait_ended(host, "the agent's worker", &workers, END_LIMIT)?;
-        Ok(at)
+        Ok(workers)
     }
 
     /// SIGKILL of the agent's parent only; its worker ends with it.

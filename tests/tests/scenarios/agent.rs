@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmm_lab::{ConfigFile, M1, M2, Program, WRITER, wait_for};
+use mmm_lab::{ConfigFile, M1, M2, Moment, ProcessId, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
@@ -56,6 +56,44 @@ fn an_agent_that_dies_or_is_stopped_changes_nothing_for_the_writers_clients() {
     }
     sees_it_again();
     assert_intact(&lab);
+    lab.judge_undisturbed(&probe, ID1);
+}
+
+#[test]
+fn a_worker_that_hangs_is_restarted_within_seconds() {
+    let lab = Cluster::quick("agent_hangs");
+    let probe = lab.start_probe().unwrap();
+    let before = lab.show().unwrap().text;
+    let workers = || lab.process(M1, Program::Agent).unwrap().unwrap().descendants();
+    let wait_for_another = |than: &[ProcessId]| {
+        wait_for("another worker", SOON, || match workers() {
+            now if !now.is_empty() && now != than => Ok(now),
+            now => Err(format!("{now:?}")),
+        })
+        .unwrap()
+    };
+    let first = workers();
+    // A worker that is well is let alone.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(workers(), first);
+
+    let frozen = lab.freeze_agent_worker(M1).unwrap();
+    let second = wait_for_another(&first);
+    let took = Moment::now() - frozen;
+    eprintln!("worker frozen: another one after {took:?}");
+    assert!(took > Duration::from_millis(1500) && took < Duration::from_secs(4), "{took:?}");
+    let line = lab.wait_log(M1, Program::Agent, "has given no sign of life for", SOON).unwrap();
+    assert!(line.contains("FATAL") && line.contains(&format!("pid {}", first[0].pid)), "{line}");
+    lab.wait_log(M1, Program::Agent, "The worker has ended (signal: 9 (SIGKILL))", SOON).unwrap();
+    lab.wait_show("what was shown before", SOON, |show| show.text == before).unwrap();
+    assert_intact(&lab);
+
+    // The new one is looked after as well.
+    lab.freeze_agent_worker(M1).unwrap();
+    wait_for_another(&second);
+    lab.wait_show("what was shown before", SOON, |show| show.text == before).unwrap();
+    assert_intact(&lab);
+    assert!(!lab.log(M1, Program::Agent).unwrap().contains("The parent fences"));
     lab.judge_undisturbed(&probe, ID1);
 }
 

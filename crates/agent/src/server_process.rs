@@ -1,0 +1,27 @@
+//! The process of the server on this host, found by pid files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use mmm_net::{ProcessHandle, process_name};
+
+/// A number and the end of the line; whatever is longer is no pid file.
+const PID_FILE_BYTES_MAX: u64 = 32;
+
+/// The first of these pid files that names a running server leads to it. Must be called inside a tokio runtime.
+pub(crate) fn find_server<'a>(pid_files: impl IntoIterator<Item = &'a Path>) -> Option<ProcessHandle> {
+    pid_files.into_iter().find_map(|path| {
+        // Held before its name is read: should the number change hands in between, what is held has ended.
+        let process = ProcessHandle::open(read_pid(path)?).ok()?;
+        let name = process_name(process.pid())?;
+        // A pid file can be old and its number somebody else's by now.
+        ["mysqld", "mariadbd"].iter().any(|server| name.starts_with(server)).then_some(process)
+    })
+}
+
+fn read_pid(path: &Path) -> Option<u32> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(PID_FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
