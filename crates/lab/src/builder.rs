@@ -1,4 +1,6 @@
-//! Making a lab: the description, then namespaces, servers, replication, configuration and daemons, in that order.
+//! Making a lab: the description, and who owns what comes of it. `furnish` builds what was described.
+
+mod furnish;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +9,12 @@ use std::path::{Path, PathBuf};
 
 use crate::cleanup;
 use crate::error::{LabError, Result, at};
-use crate::holder;
-use crate::host::{Host, Program};
+use crate::host::{Extras, Host};
 use crate::lab::{Lab, base_dir};
-use crate::network;
 use crate::process::ProcessId;
 use crate::requirements;
-use crate::settings::{self, ConfigFile};
-use crate::state::{HostState, State, Store};
+use crate::settings::ConfigFile;
+use crate::state::{State, Store};
 use crate::template;
 
 type Edit = Box<dyn Fn(&Host, ConfigFile, String) -> String>;
@@ -27,12 +27,20 @@ enum Parts {
     Daemons,
 }
 
+/// Whose wall clock the daemons see.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clocks {
+    Machine,
+    Movable,
+}
+
 /// What a lab is to be made of. The default is the tutorial's cluster with its daemons, for the calling process only.
 pub struct Builder {
     name: String,
     base: PathBuf,
     bin_dir: Option<PathBuf>,
-    replicas: u8,
+    extras: Extras,
+    clocks: Clocks,
     parts: Parts,
     gtid: bool,
     server_lines: Vec<String>,
@@ -72,7 +80,8 @@ impl Builder {
             name: name.to_owned(),
             base: base_dir(),
             bin_dir: None,
-            replicas: 0,
+            extras: Extras::default(),
+            clocks: Clocks::Machine,
             parts: Parts::Daemons,
             gtid: false,
             server_lines: Vec::new(),
@@ -106,7 +115,28 @@ impl Builder {
     /// Replicas behind the first master, 4 at most.
     #[must_use]
     pub fn replicas(mut self, count: u8) -> Self {
-        self.replicas = count;
+        self.extras.replicas = count;
+        self
+    }
+
+    /// A second client host, so that there are clients on both sides of a partition.
+    #[must_use]
+    pub fn second_client(mut self) -> Self {
+        self.extras.second_client = true;
+        self
+    }
+
+    /// A host that does nothing but answer pings, at [`GATEWAY_IP`](crate::GATEWAY_IP).
+    #[must_use]
+    pub fn gateway(mut self) -> Self {
+        self.extras.gateway = true;
+        self
+    }
+
+    /// The daemons' wall clocks can be moved by [`Lab::set_clock`]. Needs the package faketime.
+    #[must_use]
+    pub fn movable_clocks(mut self) -> Self {
+        self.clocks = Clocks::Movable;
         self
     }
 
@@ -218,11 +248,12 @@ impl Builder {
                 dir.display()
             )));
         }
-        let hosts = Host::plan(&self.name, &dir, self.replicas);
+        let hosts = Host::plan(&self.name, &dir, self.extras);
         let state = State {
             name: self.name.clone(),
             owner: if keep { None } else { Some(ProcessId::current()) },
             bin_dir: self.bin_dir.clone().unwrap_or_else(default_bin_dir),
+            movable_clocks: self.clocks == Clocks::Movable,
             hosts,
             running: BTreeMap::new(),
             cuts: Vec::new(),
@@ -231,73 +262,6 @@ impl Builder {
         };
         Store::new(&dir).write(&state)?;
         Ok(Lab::from_state(state, dir, !keep))
-    }
-
-    fn furnish(&self, lab: &Lab, template: Option<&Path>) -> Result<()> {
-        network::create(&lab.name, &lab.dir, &lab.hosts)?;
-        for host in &lab.hosts {
-            holder::prepare(host, &lab.hosts)?;
-            self.write_files(lab, host)?;
-        }
-        Self::start_holders(lab)?;
-        if let Some(template) = template {
-            self.start_servers(lab, template)?;
-        }
-        if self.parts >= Parts::Daemons {
-            lab.start_daemons()?;
-        }
-        Ok(())
-    }
-
-    fn write_files(&self, lab: &Lab, host: &Host) -> Result<()> {
-        for file in ConfigFile::ALL.into_iter().filter(|file| file.belongs_on(host.kind)) {
-            let text = settings::tutorial(file, host, &lab.hosts);
-            let text = self.edits.iter().fold(text, |text, edit| edit(host, file, text));
-            lab.write_config(&host.name, file, &text)?;
-        }
-        if host.has_server() {
-            let mut lines = self.server_lines.clone();
-            if self.replicas > 0 {
-                // What comes from the other master must reach the replicas too.
-                lines.insert(0, "log-slave-updates = 1".to_owned());
-            }
-            let path = host.dir.join("etc-mysql/my.cnf");
-            at(fs::write(&path, settings::my_cnf(host, template::REDO_LOG, &lines)), "cannot write", &path)?;
-        }
-        Ok(())
-    }
-
-    fn start_holders(lab: &Lab) -> Result<()> {
-        let mut starting = Vec::new();
-        for host in &lab.hosts {
-            starting.push((host, holder::start(&lab.dir, host)?));
-        }
-        lab.store.update(|state| {
-            state.started.extend(starting.iter().filter_map(|(_, starting)| starting.process()));
-            Ok(())
-        })?;
-        for (host, starting) in starting {
-            let process = starting.finish(host)?;
-            lab.store.update(|state| {
-                let running = HostState { holder: Some(process), ..HostState::default() };
-                state.running.insert(host.name.clone(), running);
-                state.started.push(process);
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn start_servers(&self, lab: &Lab, template: &Path) -> Result<()> {
-        let mut starting = Vec::new();
-        for host in lab.hosts.iter().filter(|host| host.has_server()) {
-            template::copy(template, &host.dir.join("mysql"), &lab.dir)?;
-            starting.push((host, lab.launch(host, Program::Server)?));
-        }
-        for (host, process) in starting {
-            lab.wait_server(host, process)?;
-        }
-        lab.replicate_all(self.gtid)
     }
 }
 

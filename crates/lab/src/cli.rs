@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mmm_lab::{HostKind, Lab, Life, Program, base_dir};
 
 /// Runs whole MMM clusters on this machine: hosts as namespaces, real `MariaDB` servers, agents, monitor, faults and a write probe.
@@ -71,11 +71,23 @@ enum Command {
     },
 }
 
+/// Hosts that are there only when asked for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Extra {
+    /// A second client, 192.168.8.41
+    Client2,
+    /// Answers pings and does nothing else, 192.168.8.1
+    Gw,
+}
+
 #[derive(Debug, Args)]
 struct Up {
     /// Replicas behind MySQL-M1, 4 at most
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=4))]
     replicas: u8,
+    /// A further host; may be repeated
+    #[arg(long, value_name = "HOST")]
+    with: Vec<Extra>,
     /// Servers only: neither agents nor monitor
     #[arg(long)]
     no_daemons: bool,
@@ -147,6 +159,12 @@ impl Up {
     fn run(self, name: &str, base: &std::path::Path) -> Result<()> {
         let began = std::time::Instant::now();
         let mut builder = Lab::builder(name).base(base).replicas(self.replicas).stays().refuse_if_up();
+        for extra in self.with {
+            builder = match extra {
+                Extra::Client2 => builder.second_client(),
+                Extra::Gw => builder.gateway(),
+            };
+        }
         if self.no_daemons {
             builder = builder.without_daemons();
         }
@@ -210,6 +228,6 @@ fn wanted(program: Program, kind: HostKind) -> bool {
     match kind {
         HostKind::Monitor => program == Program::Monitor,
         HostKind::Master | HostKind::Replica => program != Program::Monitor,
-        HostKind::Client => false,
+        HostKind::Client | HostKind::Gateway => false,
     }
 }

@@ -1,5 +1,5 @@
-//! What can go wrong on purpose: programs killed, stopped, frozen; cables pulled; pairs of hosts cut; addresses flushed; power and
-//! reboots. Each returns the moment just before it took effect, so that the judge can measure from there.
+//! What can go wrong on purpose: programs killed, stopped, frozen; cables pulled; addresses flushed; power and reboots.
+//! Each returns the moment just before it took effect, so that the judge can measure from there.
 
 use std::time::Duration;
 
@@ -116,6 +116,14 @@ impl Lab {
         Ok(at)
     }
 
+    /// SIGSTOP of the agent's parent only; its worker runs on. [`Lab::thaw`] continues it.
+    pub fn freeze_agent_parent(&self, host: &str) -> Result<Moment> {
+        let parent = [self.running(host, Program::Agent)?];
+        let at = Self::signal_all(&parent, Signal::STOP);
+        wait_stopped(host, &parent, true)?;
+        Ok(at)
+    }
+
     /// SIGCONT after [`Lab::freeze`].
     pub fn thaw(&self, host: &str, program: Program) -> Result<Moment> {
         let family = self.family(host, program)?;
@@ -142,52 +150,6 @@ impl Lab {
 
     pub fn is_plugged(&self, host: &str) -> Result<bool> {
         network::is_plugged(&self.name, self.host(host)?)
-    }
-
-    fn change_cuts(&self, change: impl FnOnce(&mut Vec<Cut>)) -> Result<Moment> {
-        let at = Moment::now();
-        self.store.update(|state| {
-            change(&mut state.cuts);
-            network::apply_cuts(&self.name, &self.hosts, &state.cuts)
-        })?;
-        Ok(at)
-    }
-
-    /// Packets from `from` to `to` no longer arrive; those the other way do.
-    pub fn cut_one_way(&self, from: &str, to: &str, manner: Manner) -> Result<Moment> {
-        let cut = Cut { from: self.host(from)?.name.clone(), to: self.host(to)?.name.clone(), manner };
-        self.change_cuts(|cuts| {
-            cuts.retain(|old| (&old.from, &old.to) != (&cut.from, &cut.to) || old.manner == Manner::Power);
-            cuts.push(cut);
-        })
-    }
-
-    /// Packets between the two hosts no longer arrive, either way.
-    pub fn cut(&self, one: &str, other: &str, manner: Manner) -> Result<Moment> {
-        let at = self.cut_one_way(one, other, manner)?;
-        self.cut_one_way(other, one, manner)?;
-        Ok(at)
-    }
-
-    /// Ends the cuts between two hosts, both ways.
-    pub fn heal(&self, one: &str, other: &str) -> Result<Moment> {
-        self.host(one)?;
-        self.host(other)?;
-        self.change_cuts(|cuts| {
-            cuts.retain(|cut| {
-                let pair = (cut.from.as_str(), cut.to.as_str());
-                cut.manner == Manner::Power || (pair != (one, other) && pair != (other, one))
-            });
-        })
-    }
-
-    /// Ends all cuts; hosts without power stay cut.
-    pub fn heal_all(&self) -> Result<Moment> {
-        self.change_cuts(|cuts| cuts.retain(|cut| cut.manner == Manner::Power))
-    }
-
-    pub fn cuts(&self) -> Result<Vec<Cut>> {
-        Ok(self.store.read()?.cuts)
     }
 
     /// Takes every address off the host's eth0 and puts its own back, as a network restart does.

@@ -16,6 +16,12 @@ pub const M1: &str = "MySQL-M1";
 pub const M2: &str = "MySQL-M2";
 /// Host name of the client, where the write probe runs.
 pub const CLIENT: &str = "client";
+/// Host name of the second client, for the other side of a partition.
+pub const CLIENT2: &str = "client2";
+/// Host name of what stands for a gateway: it answers pings, and nothing else.
+pub const GATEWAY: &str = "gw";
+/// The gateway's address, for `ping_ips`.
+pub const GATEWAY_IP: &str = "192.168.8.1";
 /// The writer's address.
 pub const WRITER: &str = "192.168.8.30";
 /// The readers' addresses.
@@ -29,6 +35,7 @@ pub enum HostKind {
     Master,
     Replica,
     Client,
+    Gateway,
 }
 
 impl fmt::Display for HostKind {
@@ -38,6 +45,7 @@ impl fmt::Display for HostKind {
             Self::Master => "master",
             Self::Replica => "replica",
             Self::Client => "client",
+            Self::Gateway => "gateway",
         })
     }
 }
@@ -92,6 +100,15 @@ impl FromStr for Program {
     }
 }
 
+/// Hosts beside the tutorial's and the first client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Replicas behind the first master, 4 at most.
+    pub(crate) replicas: u8,
+    pub(crate) second_client: bool,
+    pub(crate) gateway: bool,
+}
+
 /// The plan of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
@@ -118,14 +135,14 @@ impl Host {
         }
     }
 
-    /// The tutorial's hosts, a client and, when asked for, replicas behind them.
-    pub(crate) fn plan(lab: &str, dir: &Path, replicas: u8) -> Vec<Self> {
+    /// The tutorial's hosts, a client and what was asked for besides.
+    pub(crate) fn plan(lab: &str, dir: &Path, extras: Extras) -> Vec<Self> {
         let mut hosts = vec![
             Self::new(lab, dir, MON, HostKind::Monitor, 31, None),
             Self::new(lab, dir, M1, HostKind::Master, 32, Some(12)),
             Self::new(lab, dir, M2, HostKind::Master, 33, Some(13)),
         ];
-        for number in 1..=replicas.min(4) {
+        for number in 1..=extras.replicas.min(4) {
             let name = format!("MySQL-R{number}");
             hosts.push(Self::new(
                 lab,
@@ -137,6 +154,12 @@ impl Host {
             ));
         }
         hosts.push(Self::new(lab, dir, CLIENT, HostKind::Client, 40, None));
+        if extras.second_client {
+            hosts.push(Self::new(lab, dir, CLIENT2, HostKind::Client, 41, None));
+        }
+        if extras.gateway {
+            hosts.push(Self::new(lab, dir, GATEWAY, HostKind::Gateway, 1, None));
+        }
         hosts
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,11 +11,9 @@ use crate::cleanup;
 use crate::command::{Output, run, run_with_input};
 use crate::error::{LabError, Result, at};
 use crate::holder;
-use crate::host::{Host, HostKind, MON, Program};
+use crate::host::{Host, HostKind, Program};
 use crate::network;
 use crate::process::ProcessId;
-use crate::settings::ConfigFile;
-use crate::show::Show;
 use crate::sql::{self, Table};
 use crate::state::{State, Store};
 use crate::wait::wait_for;
@@ -220,23 +217,6 @@ impl Lab {
         at(fs::read(&path), "cannot read", &path).map(|text| String::from_utf8_lossy(&text).into_owned())
     }
 
-    fn config_path(&self, host: &str, file: ConfigFile) -> Result<PathBuf> {
-        let host = self.host(host)?;
-        Ok(host.dir.join("etc-mysql-mmm").join(file.name()))
-    }
-
-    pub fn read_config(&self, host: &str, file: ConfigFile) -> Result<String> {
-        let path = self.config_path(host, file)?;
-        at(fs::read_to_string(&path), "cannot read", &path)
-    }
-
-    /// Replaces a configuration file of a host; programs that run do not notice.
-    pub fn write_config(&self, host: &str, file: ConfigFile, text: &str) -> Result<()> {
-        let path = self.config_path(host, file)?;
-        at(fs::write(&path, text), "cannot write", &path)?;
-        at(fs::set_permissions(&path, fs::Permissions::from_mode(0o640)), "cannot protect", &path)
-    }
-
     /// Runs a statement on the host's server through its socket, as an account with all rights.
     pub fn sql(&self, host: &str, statement: &str) -> Result<Table> {
         self.sql_within(host, statement, EXEC_LIMIT)
@@ -252,49 +232,6 @@ impl Lab {
         // Through the holder's root, because the path must stay short enough for a socket wherever the lab's directory is.
         let socket = format!("/proc/{}/root/run/mysqld/mysqld.sock", holder.pid);
         sql::query(&host.name, Path::new(&socket), statement, limit)
-    }
-
-    /// Runs `mmm_control` with these words on the monitor's host.
-    pub fn control(&self, words: &[&str]) -> Result<Output> {
-        let program = self.program("mmm_control")?;
-        let mut argv = vec![program.to_string_lossy().into_owned()];
-        argv.extend(words.iter().map(|word| (*word).to_owned()));
-        self.exec(MON, &argv)
-    }
-
-    /// `mmm_control show`, taken apart.
-    pub fn show(&self) -> Result<Show> {
-        let output = self.control(&["show"])?;
-        if !output.success() {
-            return Err(LabError::Command {
-                command: "mmm_control show".to_owned(),
-                code: output.code.to_string(),
-                output: output.text().trim().to_owned(),
-            });
-        }
-        Ok(Show::parse(&output.stdout))
-    }
-
-    /// Waits until `show` reads as `pattern`: line by line without the white space around, `*` standing for any text.
-    pub fn expect_show(&self, pattern: &str, limit: Duration) -> Result<Show> {
-        self.wait_show(&format!("`show` reading\n{pattern}\n"), limit, |show| show.matches(pattern))
-    }
-
-    /// Waits until the host has this state and exactly these roles, written as in `show` (`writer(192.168.8.30)`); a role without
-    /// its address (`reader`) stands for one such role with any address.
-    pub fn expect_host(&self, host: &str, state: &str, roles: &[&str], limit: Duration) -> Result<Show> {
-        self.wait_show(&format!("{host} {state} with roles {roles:?}"), limit, |show| {
-            show.host(host).is_some_and(|shown| shown.state == state && shown.has_exactly(roles))
-        })
-    }
-
-    /// Waits until `show` satisfies a condition.
-    pub fn wait_show(&self, what: &str, limit: Duration, accept: impl Fn(&Show) -> bool) -> Result<Show> {
-        wait_for(what, limit, || match self.show() {
-            Ok(show) if accept(&show) => Ok(show),
-            Ok(show) => Err(format!("\n{}", show.text)),
-            Err(error) => Err(error.to_string()),
-        })
     }
 
     /// Hosts that have a server: the masters, then the replicas.

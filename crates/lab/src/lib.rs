@@ -22,11 +22,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod address;
 mod builder;
 mod cleanup;
+mod clock;
 mod command;
+mod control;
+mod cuts;
 mod error;
 mod faults;
+mod files;
 mod holder;
 mod host;
 mod judge;
@@ -39,6 +44,7 @@ mod programs;
 mod record;
 mod replication;
 mod requirements;
+mod second_monitor;
 mod settings;
 mod show;
 mod sql;
@@ -48,10 +54,11 @@ mod usage;
 mod wait;
 mod writer;
 
+pub use address::Address;
 pub use builder::Builder;
 pub use command::Output;
 pub use error::{LabError, Result};
-pub use host::{CLIENT, Host, HostKind, M1, M2, MON, Program, READERS, WRITER};
+pub use host::{CLIENT, CLIENT2, GATEWAY, GATEWAY_IP, Host, HostKind, M1, M2, MON, Program, READERS, WRITER};
 pub use judge::{HostVerdict, Judge, Verdict};
 pub use lab::{Lab, base_dir};
 pub use moment::Moment;
@@ -60,6 +67,7 @@ pub use probe::Probe;
 pub use process::{Life, ProcessId};
 pub use record::{Attempt, Gap, Outcome, Record};
 pub use replication::Replication;
+pub use second_monitor::SecondMonitor;
 pub use settings::ConfigFile;
 pub use show::{Show, ShownHost};
 pub use sql::Table;

@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub enum Manner {
     /// It vanishes (a broken cable, a filter that drops); address resolution is cut as well.
     Drop,
+    /// So many of a hundred packets vanish (a bad cable, a network with too much to do).
+    Lossy(u8),
     /// The receiver's side answers with a TCP reset (a filter that refuses).
     Reset,
     /// The host has no power: as `Drop`, towards everybody.
@@ -146,6 +148,10 @@ pub(crate) fn apply_cuts(lab: &str, hosts: &[Host], cuts: &[Cut]) -> Result<()> 
         let (Some(from), Some(to)) = (find(&cut.from), find(&cut.to)) else { continue };
         let _ = match cut.manner {
             Manner::Drop => writeln!(rules, "  iifname {:?} oifname {:?} drop", from.port(), to.port()),
+            Manner::Lossy(percent) => {
+                let (from, to) = (from.port(), to.port());
+                writeln!(rules, "  iifname {from:?} oifname {to:?} numgen random mod 100 < {percent} drop")
+            }
             Manner::Power => {
                 writeln!(rules, "  iifname {0:?} drop\n  oifname {0:?} drop", from.port())
             }

@@ -18,6 +18,9 @@ use crate::wait::wait_for;
 /// Rows of different runs are told apart by their numbers.
 const NUMBERS_PER_RUN: u64 = 1_000_000_000;
 
+/// The usual pace.
+const EVERY: Duration = Duration::from_millis(5);
+
 /// A probe that was started.
 #[derive(Clone, Debug)]
 pub struct Probe {
@@ -33,7 +36,18 @@ impl Lab {
 
     /// Starts a write probe through any address; returns once its first attempt is on record.
     pub fn start_probe_to(&self, target: &str) -> Result<Probe> {
-        let host = self.host(CLIENT)?;
+        self.start_probe_on(CLIENT, target)
+    }
+
+    /// Starts a write probe on any host. Any number of them may run at once; no two write the same row.
+    pub fn start_probe_on(&self, host: &str, target: &str) -> Result<Probe> {
+        self.start_probe_every(host, target, EVERY)
+    }
+
+    /// As [`Lab::start_probe_on`], with a pace of its own: several probes at full pace write more than a replica of a small
+    /// machine can apply.
+    pub fn start_probe_every(&self, host: &str, target: &str, every: Duration) -> Result<Probe> {
+        let host = self.host(host)?;
         let program = self.program("mmm_lab")?;
         let dir = self.dir.join("probes");
         at(fs::create_dir_all(&dir), "cannot create", &dir)?;
@@ -48,6 +62,8 @@ impl Lab {
                 target.to_owned(),
                 "--first".to_owned(),
                 first.to_string(),
+                "--every-ms".to_owned(),
+                every.as_millis().to_string(),
                 "--record".to_owned(),
                 record.to_string_lossy().into_owned(),
             ];

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::clock;
 use crate::error::{LabError, Result, at};
 use crate::holder::{enter, reap};
 use crate::host::{Host, Program};
@@ -23,7 +24,9 @@ impl Lab {
                 Ok(vec!["mariadbd".to_owned(), "--defaults-file=/etc/mysql/my.cnf".to_owned()])
             }
             Program::Agent | Program::Monitor => {
-                Ok(vec![self.program(program.executable())?.to_string_lossy().into_owned()])
+                let mut argv = if self.store.read()?.movable_clocks { clock::prefix()? } else { Vec::new() };
+                argv.push(self.program(program.executable())?.to_string_lossy().into_owned());
+                Ok(argv)
             }
         }
     }

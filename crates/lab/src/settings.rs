@@ -10,22 +10,25 @@ pub enum ConfigFile {
     Common,
     Agent,
     Monitor,
+    /// What only 3.x reads. The tutorial has none: it is written only when a test puts something in it.
+    Three,
 }
 
 impl ConfigFile {
-    pub const ALL: [Self; 3] = [Self::Common, Self::Agent, Self::Monitor];
+    pub const ALL: [Self; 4] = [Self::Common, Self::Agent, Self::Monitor, Self::Three];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Common => "mmm_common.conf",
             Self::Agent => "mmm_agent.conf",
             Self::Monitor => "mmm_mon.conf",
+            Self::Three => "mmm3.conf",
         }
     }
 
     pub(crate) fn belongs_on(self, kind: HostKind) -> bool {
         match self {
-            Self::Common => kind != HostKind::Client,
+            Self::Common | Self::Three => !matches!(kind, HostKind::Client | HostKind::Gateway),
             Self::Agent => matches!(kind, HostKind::Master | HostKind::Replica),
             Self::Monitor => kind == HostKind::Monitor,
         }
@@ -87,6 +90,7 @@ pub(crate) fn tutorial(file: ConfigFile, host: &Host, all: &[Host]) -> String {
     match file {
         ConfigFile::Agent => format!("include mmm_common.conf\nthis {}\n", host.name),
         ConfigFile::Monitor => MONITOR.to_owned(),
+        ConfigFile::Three => String::new(),
         ConfigFile::Common => {
             let mut text = COMMON.to_owned();
             let mut readers = "MySQL-M1, MySQL-M2".to_owned();

@@ -37,6 +37,9 @@ pub(crate) struct State {
     /// The process whose end means that nobody will take this lab down any more; none for a lab made by hand.
     pub(crate) owner: Option<ProcessId>,
     pub(crate) bin_dir: PathBuf,
+    /// The daemons are started so that their wall clocks can be moved.
+    #[serde(default)]
+    pub(crate) movable_clocks: bool,
     pub(crate) hosts: Vec<Host>,
     pub(crate) running: BTreeMap<String, HostState>,
     pub(crate) cuts: Vec<Cut>,

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mmm_lab::{Lab, LabError, Life, M1, M2, MON, Program, wait_for};
+use mmm_lab::{ConfigFile, Lab, LabError, Life, M1, M2, MON, Program, wait_for};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -75,6 +75,17 @@ fn agents_and_monitor_run_on_their_hosts_and_are_hurt_as_asked() {
     let usage = lab.usage(M1, Program::Agent).unwrap();
     assert!(usage.processes == 2 && usage.resident_kb > 100, "{usage:?}");
 
+    // One half of the agent, then the other, then both.
+    let halves = || {
+        let parent = lab.process(M1, Program::Agent).unwrap().unwrap();
+        (parent.life(), parent.descendants()[0].life())
+    };
+    lab.freeze_agent_worker(M1).unwrap();
+    assert_eq!(halves(), (Life::Running, Life::Stopped));
+    lab.freeze_agent_parent(M1).unwrap();
+    assert_eq!(halves(), (Life::Stopped, Life::Stopped));
+    lab.thaw(M1, Program::Agent).unwrap();
+    assert_eq!(halves(), (Life::Running, Life::Running));
     lab.freeze(M1, Program::Agent).unwrap();
     assert_eq!(lab.life(M1, Program::Agent).unwrap(), Life::Stopped);
     lab.thaw(M1, Program::Agent).unwrap();
@@ -130,5 +141,62 @@ fn a_program_that_is_not_built_is_named() {
     let lab = Lab::for_test("unbuilt").without_servers().bin_dir(Path::new("/nonexistent")).up().unwrap();
     let error = lab.start(M1, Program::Agent).unwrap_err().to_string();
     assert!(error.contains("`mmm_agentd` was not found in /nonexistent"), "{error}");
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_second_monitor_runs_elsewhere_with_the_first_ones_configuration_and_files_of_its_own() {
+    let programs = StandIns::new("second");
+    let lab = Lab::for_test("second")
+        .without_servers()
+        .append(ConfigFile::Three, "writer_lease 3")
+        .bin_dir(programs.path())
+        .up()
+        .unwrap();
+    assert!(lab.start_second_monitor(MON).is_err(), "there the first one runs");
+    let second = lab.start_second_monitor(M2).unwrap();
+    assert_eq!(second.wait_log("to the log", SOON).unwrap(), "to the log");
+    for file in ConfigFile::ALL.into_iter().filter(|file| *file != ConfigFile::Agent) {
+        assert_eq!(lab.read_config(M2, file).unwrap(), lab.read_config(MON, file).unwrap());
+    }
+    assert_eq!(lab.read_config(M1, ConfigFile::Three).unwrap(), "writer_lease 3\n");
+    lab.write_file(M2, "/var/lib/mysql-mmm/show", b"mine\n").unwrap();
+    assert_eq!(second.control(&["show"]).unwrap().stdout, "mine\n");
+    assert!(second.is_running());
+    second.end().unwrap();
+    lab.down().unwrap();
+}
+
+#[test]
+fn the_daemons_clock_is_moved_while_they_run_and_nobody_elses() {
+    let programs = StandIns::new("clock");
+    let agent = programs.path().join("mmm_agentd");
+    let clock =
+        "#!/bin/sh\nwhile :; do date +%s >/run/seen.new; mv /run/seen.new /run/seen; sleep 0.05; done\n";
+    fs::write(agent, clock).unwrap();
+    let lab =
+        Lab::for_test("clock").without_servers().movable_clocks().bin_dir(programs.path()).up().unwrap();
+    lab.start(M1, Program::Agent).unwrap();
+    let wait_offset = |host: &str, wanted: i64| {
+        wait_for(&format!("an offset of {wanted} s"), SOON, || {
+            let seen = lab.exec(host, &["sh", "-c", "echo $(cat /run/seen) $(date +%s)"]).unwrap().stdout;
+            let times: Vec<i64> = seen.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            let offset = times.first().zip(times.get(1)).map(|(seen, now)| seen - now);
+            if offset.is_some_and(|offset| (offset - wanted).abs() <= 2) { Ok(()) } else { Err(seen) }
+        })
+        .unwrap();
+    };
+    wait_offset(M1, 0);
+    lab.set_clock(M1, 3600).unwrap();
+    wait_offset(M1, 3600);
+    lab.set_clock(M1, -7).unwrap();
+    wait_offset(M1, -7);
+    lab.start(M2, Program::Agent).unwrap();
+    wait_offset(M2, 0);
+    lab.down().unwrap();
+
+    let lab = Lab::for_test("clock_fixed").without_servers().bin_dir(programs.path()).up().unwrap();
+    let error = lab.set_clock(M1, 1).unwrap_err().to_string();
+    assert!(error.contains("made with movable_clocks()"), "{error}");
     lab.down().unwrap();
 }

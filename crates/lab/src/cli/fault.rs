@@ -34,8 +34,8 @@ pub(crate) enum Fault {
     Stop { host: String, program: Program },
     /// Start a program again
     Start { host: String, program: Program },
-    /// SIGSTOP: alive but silent
-    Freeze { host: String, program: Program },
+    /// SIGSTOP: alive but silent; programs as for kill
+    Freeze { host: String, program: Target },
     /// SIGCONT after freeze
     Thaw { host: String, program: Program },
     /// Pull the host's cable out of the switch
@@ -52,6 +52,11 @@ pub(crate) enum Fault {
         /// Answer TCP with a reset in place of silence
         #[arg(long)]
         reset: bool,
+    },
+    /// Hosts of different groups no longer hear each other: `partition MySQL-M1,client2 MySQL-MON,MySQL-M2,client`
+    Partition {
+        #[arg(required = true, num_args = 2..)]
+        groups: Vec<String>,
     },
     /// End the cuts between two hosts, or all when none is named
     Heal { hosts: Vec<String> },
@@ -96,7 +101,12 @@ impl Fault {
                 (lab.start(&host, program)?, format!("{program} on {host} started"))
             }
             Self::Freeze { host, program } => {
-                (lab.freeze(&host, program)?, format!("{program} on {host} frozen"))
+                let at = match program {
+                    Target::Program(program) => lab.freeze(&host, program)?,
+                    Target::AgentWorker => lab.freeze_agent_worker(&host)?,
+                    Target::AgentParent => lab.freeze_agent_parent(&host)?,
+                };
+                (at, format!("{program:?} on {host} frozen"))
             }
             Self::Thaw { host, program } => {
                 (lab.thaw(&host, program)?, format!("{program} on {host} thawed"))
@@ -108,6 +118,11 @@ impl Fault {
                 let at =
                     if one_way { lab.cut_one_way(&from, &to, manner)? } else { lab.cut(&from, &to, manner)? };
                 (at, format!("{from} {} {to} cut", if one_way { "->" } else { "<->" }))
+            }
+            Self::Partition { groups } => {
+                let groups: Vec<Vec<&str>> = groups.iter().map(|group| group.split(',').collect()).collect();
+                let groups: Vec<&[&str]> = groups.iter().map(Vec::as_slice).collect();
+                (lab.partition(&groups)?, format!("{} groups no longer hear each other", groups.len()))
             }
             Self::Heal { hosts } => match &hosts[..] {
                 [] => (lab.heal_all()?, "all cuts ended".to_owned()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use mmm_lab::{Judge, Lab, WRITER, Writer};
+use mmm_lab::{CLIENT, Judge, Lab, WRITER, Writer};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Probe {
@@ -15,6 +15,9 @@ pub(crate) enum Probe {
         /// Address to write to
         #[arg(long, default_value = WRITER)]
         target: String,
+        /// Host to write from
+        #[arg(long, default_value = CLIENT)]
+        on: String,
     },
     /// Stop writing and print the figures; ends with 1 when an acknowledged write is missing or double
     Stop {
@@ -28,8 +31,8 @@ pub(crate) enum Probe {
 impl Probe {
     pub(crate) fn run(self, lab: &Lab) -> Result<ExitCode> {
         match self {
-            Self::Start { target } => {
-                let probe = lab.start_probe_to(&target)?;
+            Self::Start { target, on } => {
+                let probe = lab.start_probe_on(&on, &target)?;
                 println!("probe writes to {target}, record {}", probe.record_path().display());
                 Ok(ExitCode::SUCCESS)
             }
