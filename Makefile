@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # Scenarios and network tests need root and Debian's packages; a run of `make fix` or `make build` needs neither.
 PREPARE := scripts/install-packages.sh
 NEXTEST := cargo nextest run --workspace --locked
-SEEDS ?= 2000
+SEEDS ?= 5000
 SHARD ?= 1/1
 
 .PHONY: help
@@ -28,7 +28,7 @@ test: prepare runner verify ## Everything that must hold before a change lands
 test-full: prepare runner verify ## Everything there is; SHARD=i/n runs a part of it
 	cargo build --workspace --locked
 	$(NEXTEST) --profile full --partition slice:$(SHARD)
-	cargo run --release --locked -q -p mmm-sim -- --seeds 10000
+	cargo run --release --locked -q -p mmm-sim -- --seeds 20000
 
 .PHONY: verify
 verify: ## Format and lints; never writes
@@ -40,8 +40,8 @@ fix: ## Format the sources
 	cargo fmt --all
 
 .PHONY: sim
-sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace
-	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace, MUTATE=rule drops a rule of the lease
+	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(MUTATE),--mutate $(MUTATE))
 
 .PHONY: bench
 bench: prepare ## Measure failover, planned move, memory and CPU; see bench/README.md

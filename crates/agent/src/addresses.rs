@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mmm_core::{AgentEvent, HeldAddress, Role, Step, StepOutcome};
+use mmm_core::lease::kernel_lifetime;
+use mmm_core::{AgentEvent, HeldAddress, Lifetime, Role, Step, StepOutcome};
 use mmm_net::{AddressChanges, Addresses, Error, Refuser};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::clock;
 use crate::leaving_address::{drop_everywhere, turn_clients_away};
 
 /// The new holder has announced an address long before; neighbours that missed it have asked again by then.
@@ -58,13 +60,23 @@ impl AddressLane {
 
     async fn carry_out(&mut self, step: &Step) -> StepOutcome {
         let result = match step {
-            Step::AddAddress(role) => {
+            Step::AddAddress(role, lifetime) => {
+                let lifetime = left_of(*lifetime);
+                if lifetime.is_some_and(|left| left.is_zero()) {
+                    return StepOutcome::Failed("too little is left of its lifetime".to_owned());
+                }
                 // Ended before the address is back, or it would refuse what the server answers.
                 if let Some(refusing) = self.refusing.remove(&role.ip()) {
                     refusing.abort();
                     let _ = refusing.await;
                 }
-                self.kernel.add(&self.interface, role.ip(), None).await
+                self.kernel.add(&self.interface, role.ip(), lifetime).await
+            }
+            Step::KeepAddresses(lifetimes) => {
+                let wanted: Vec<_> =
+                    lifetimes.iter().map(|(role, lifetime)| (role.ip(), left_of(*lifetime))).collect();
+                // What it did is seen by the look that follows.
+                self.kernel.hold(&self.interface, &wanted).await.map(|_| ())
             }
             Step::DropAddress(role) => self.drop_and_refuse(role.ip()).await,
             other => {
@@ -107,9 +119,20 @@ impl AddressLane {
         };
         let found: BTreeSet<HeldAddress> = held
             .into_iter()
-            .filter_map(|held| Some(HeldAddress { role: self.roles.get(&held.ip)?.clone(), ours: held.ours }))
+            .filter_map(|held| {
+                let role = self.roles.get(&held.ip)?.clone();
+                Some(HeldAddress { role, ours: held.ours, permanent: held.valid_for.is_none() })
+            })
             .collect();
         // The worker ends when its mind does; nobody is left to tell then.
         let _ = self.events.send(AgentEvent::AddressesSeen(found)).await;
+    }
+}
+
+/// What the kernel is told of a lifetime now; `None` is for ever.
+fn left_of(lifetime: Lifetime) -> Option<Duration> {
+    match lifetime {
+        Lifetime::Forever => None,
+        Lifetime::Until(end) => Some(kernel_lifetime(end.since(clock::now()))),
     }
 }

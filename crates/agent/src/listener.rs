@@ -1,16 +1,18 @@
-//! The agent's port: many may knock, one monitor gets a session.
+//! The agent's port: many may knock, one monitor gets a session, and the agents of the other hosts may ask.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mmm_core::{AgentEvent, AgentStatus};
-use mmm_wire::{Answering, Features, HandshakeError, PeerInfo, Purpose, Refusal, RefusalCode, accept_caller};
+use mmm_core::HostName;
+use mmm_wire::{Answering, Features, HandshakeError, PeerInfo, Purpose, Refusal, Session, accept_caller};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-use crate::session::{DEAD_AFTER, Holder, serve};
+use crate::holder::Holder;
+use crate::peer_port::PeerPort;
+use crate::session::{DEAD_AFTER, Desk, serve};
 use crate::setup::Setup;
 
 /// Connections that have not proven themselves; more are closed at once.
@@ -20,14 +22,21 @@ const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Listener {
     pub(crate) setup: Arc<Setup>,
-    pub(crate) events: mpsc::Sender<AgentEvent>,
-    pub(crate) reports: watch::Receiver<AgentStatus>,
+    pub(crate) holder: Arc<Holder>,
+    pub(crate) peers: PeerPort,
+    pub(crate) desk: Desk,
+}
+
+/// What a caller was let in for.
+enum Admitted {
+    Monitor,
+    /// The place is free again when it ends.
+    Peer(HostName, OwnedSemaphorePermit),
 }
 
 impl Listener {
     pub(crate) async fn run(self) {
         let port = self.bind().await;
-        let holder = Arc::new(Holder::default());
         let knocking = Arc::new(Semaphore::new(KNOCKING_MAX));
         let this = Arc::new(self);
         loop {
@@ -43,10 +52,10 @@ impl Listener {
                 tracing::debug!("Closing the connection from {caller}: {KNOCKING_MAX} others wait already");
                 continue;
             };
-            let (this, holder) = (Arc::clone(&this), Arc::clone(&holder));
+            let this = Arc::clone(&this);
             tokio::spawn(async move {
                 let _permit = permit;
-                this.answer(stream, caller, &holder).await;
+                this.answer(stream, caller).await;
             });
         }
     }
@@ -71,7 +80,7 @@ impl Listener {
         }
     }
 
-    async fn answer(&self, stream: TcpStream, caller: SocketAddr, holder: &Arc<Holder>) {
+    async fn answer(&self, stream: TcpStream, caller: SocketAddr) {
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
             tracing::debug!("Can't set the limits on the connection from {caller}: {error}");
         }
@@ -81,18 +90,28 @@ impl Listener {
             secret: self.setup.secret.as_ref(),
             features: &Features::default(),
         };
-        let judged = accept_caller(stream, &answering, HANDSHAKE_LIMIT, |peer| judge(peer, holder)).await;
-        let session = match judged {
-            Ok(session) => session,
-            Err(error @ (HandshakeError::Closed { .. } | HandshakeError::Timeout { .. })) => {
+        let mut admitted = None;
+        let judged = accept_caller(stream, &answering, HANDSHAKE_LIMIT, |peer| {
+            admitted = Some(judge(peer, &self.holder, &self.peers)?);
+            Ok(())
+        })
+        .await;
+        match (judged, admitted) {
+            (Ok(session), Some(Admitted::Monitor)) => self.serve_monitor(session).await,
+            (Ok(session), Some(Admitted::Peer(host, _place))) => {
+                let why = self.peers.serve(session, &host).await;
+                tracing::debug!("The connection from the agent of '{host}' ended: {why}");
+            }
+            // Nobody is welcomed without having been judged.
+            (Ok(_), None) => {}
+            (Err(error @ (HandshakeError::Closed { .. } | HandshakeError::Timeout { .. })), _) => {
                 tracing::debug!("{error}");
-                return;
             }
-            Err(error) => {
-                tracing::warn!("{error}");
-                return;
-            }
-        };
+            (Err(error), _) => tracing::warn!("{error}"),
+        }
+    }
+
+    async fn serve_monitor(&self, session: Session<TcpStream>) {
         let name = session.peer.name.to_string();
         if !session.peer.authenticated {
             tracing::warn!(
@@ -100,41 +119,21 @@ impl Listener {
             );
         }
         tracing::info!("Session with the {name} (version {}) begins", session.peer.program);
-        let place = holder.take(session.peer.instance, &name);
-        let why = serve(session, place, self.events.clone(), self.reports.clone()).await;
+        let place = self.holder.take(session.peer.instance, &name);
+        let why = serve(session, place, self.desk.clone()).await;
         tracing::warn!("Session with the {name} ended: {why}");
     }
 }
 
-/// Monitors only: what other agents may ask is not answered yet, and orders they may not give.
-fn judge(peer: &PeerInfo, holder: &Holder) -> Result<(), Refusal> {
+/// Monitors get a session; agents of other hosts may ask, and give no orders.
+fn judge(peer: &PeerInfo, holder: &Holder, peers: &PeerPort) -> Result<Admitted, Refusal> {
     match &peer.purpose {
-        Purpose::Monitor => holder.judge(peer.instance),
-        Purpose::Peer { .. } => {
-            Err(Refusal::new(RefusalCode::UnknownPeer, "this agent takes calls from monitors only"))
+        Purpose::Monitor => holder.judge(peer.instance).map(|()| Admitted::Monitor),
+        Purpose::Peer { host } => {
+            peers.judge(host).map(|place| Admitted::Peer(HostName::from(host.as_str()), place))
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_agent_gets_no_session_in_which_it_could_give_orders() {
-        let monitor = PeerInfo {
-            name: "monitor at 10.0.0.9:4711".into(),
-            program: "3.0.0".to_owned(),
-            purpose: Purpose::Monitor,
-            instance: 7,
-            cluster: None,
-            protocol: 2,
-            features: Features::default(),
-            authenticated: true,
-        };
-        let agent = PeerInfo { purpose: Purpose::Peer { host: "db2".to_owned() }, ..monitor.clone() };
-        let holder = Holder::default();
-        assert_eq!(judge(&monitor, &holder), Ok(()));
-        assert_eq!(judge(&agent, &holder).unwrap_err().code, RefusalCode::UnknownPeer);
-    }
-}
+mod tests;

@@ -3,14 +3,20 @@
 
 mod addresses;
 mod client_threads;
+mod clock;
+mod epoch_file;
 mod fence;
 mod heartbeat;
+mod holder;
 mod lease_on_disk;
 mod leaving_address;
 mod listener;
 mod memory;
 mod options;
 mod parent;
+mod peer_calls;
+mod peer_port;
+mod process_lane;
 mod server_process;
 mod server_steps;
 mod session;

@@ -85,7 +85,7 @@ impl ServerLane {
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
             Step::Approach(_) => self.approach().await,
-            Step::AddAddress(_) | Step::DropAddress(_) => {
+            Step::AddAddress(..) | Step::DropAddress(_) | Step::KeepAddresses(_) | Step::KillServer => {
                 Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
             }
         }

@@ -1,17 +1,21 @@
 //! What the agent takes from its configuration, in the form its parts need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use mmm_config::{Settings, SocketSettings};
-use mmm_core::{AgentSettings, HostName, Role};
+use mmm_core::lease::LeaseRules;
+use mmm_core::{AgentSettings, HostName, Role, RoleName};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
 use mmm_wire::Secret;
 
 use crate::options::Options;
+
+/// What must outlast a reboot is kept here.
+const STATE_FOLDER: &str = "/var/lib/mysql-mmm";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -20,6 +24,9 @@ pub(crate) struct Setup {
     pub(crate) interface: String,
     pub(crate) pid_path: PathBuf,
     pub(crate) state_path: PathBuf,
+    pub(crate) epoch_path: PathBuf,
+    /// Whose epoch file it is; one that was copied from another host is not believed.
+    pub(crate) epoch_owner: String,
     pub(crate) server: Endpoint,
     pub(crate) account: Account,
     /// Where the server's pid stands when the server does not say it.
@@ -28,7 +35,12 @@ pub(crate) struct Setup {
     pub(crate) own_users: Vec<String>,
     /// Every address of every role.
     pub(crate) roles: BTreeMap<IpAddr, Role>,
+    /// The agents of all other hosts.
+    pub(crate) peers: BTreeMap<HostName, SocketAddr>,
     pub(crate) secret: Option<Secret>,
+    pub(crate) cluster: Option<String>,
+    /// Random number of this start, told to other agents.
+    pub(crate) instance: u64,
     pub(crate) mind: AgentSettings,
     debug: bool,
     log_file: PathBuf,
@@ -53,6 +65,12 @@ impl Setup {
             .values()
             .flat_map(|role| role.ips.iter().map(|ip| (*ip, Role::new(role.name.as_str(), *ip))))
             .collect();
+        let peers = settings
+            .hosts
+            .iter()
+            .map(|(name, other)| (HostName::from(name.as_str()), other.agent_address()))
+            .filter(|(name, _)| *name != host)
+            .collect();
         let own = settings.hosts.values().flat_map(|host| {
             [&host.agent_user, &host.monitor_user, &host.replication_user].into_iter().flatten().cloned()
         });
@@ -65,16 +83,23 @@ impl Setup {
             interface: view.cluster_interface.to_owned(),
             pid_path: view.pid_path.to_owned(),
             state_path: view.pid_path.with_file_name(format!("{host}{suffix}.state")),
+            epoch_path: PathBuf::from(format!("{STATE_FOLDER}/{host}{suffix}.epoch")),
+            epoch_owner: format!("agent {host}{suffix}"),
             server: Endpoint::new(view.host.ip, view.host.mysql_port),
             account: Account::new(view.agent.user, view.agent.password.clone()),
             server_pid_file: view.host.mysql_pidfile.clone(),
             own_users,
             roles,
+            peers,
             secret,
+            cluster: options.daemon.cluster().map(str::to_owned),
+            instance: mmm_wire::fresh_instance().context("choose the random number of this start")?,
             mind: AgentSettings {
                 host: host.clone(),
                 active_master_role: settings.active_master_role.as_str().into(),
                 max_kill_retries: settings.max_kill_retries,
+                role_hosts: role_hosts(settings),
+                rules: LeaseRules::ALL,
             },
             host,
             debug: settings.debug,
@@ -85,4 +110,9 @@ impl Setup {
     pub(crate) fn log_settings(&self, foreground: bool) -> LogSettings {
         LogSettings { file: self.log_file.clone(), foreground, debug: self.debug }
     }
+}
+
+fn role_hosts(settings: &Settings) -> BTreeMap<RoleName, BTreeSet<HostName>> {
+    let hosts = |names: &[String]| names.iter().map(|name| HostName::from(name.as_str())).collect();
+    settings.roles.iter().map(|(name, role)| (RoleName::from(name.as_str()), hosts(&role.hosts))).collect()
 }

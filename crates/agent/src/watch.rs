@@ -8,9 +8,10 @@ use std::time::Duration;
 use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
 use mmm_mysql::{Account, ClosedWatch, Endpoint, ErrorKind, ServerError, Session, ThreadState};
 use mmm_net::ProcessHandle;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 
+use crate::clock;
 use crate::server_process::find_server;
 
 /// How often the server is asked whether it is read-only.
@@ -26,8 +27,9 @@ pub(crate) struct ServerWatch {
     pub(crate) endpoint: Endpoint,
     pub(crate) account: Account,
     pub(crate) pid_file: PathBuf,
-    pub(crate) zero: Instant,
     pub(crate) events: mpsc::Sender<AgentEvent>,
+    /// Where the server itself says that its pid stands, for who has to find its process later.
+    named: watch::Sender<Option<PathBuf>>,
     last: ServerView,
     source_ip: Option<std::net::IpAddr>,
     gtid: Option<GtidView>,
@@ -49,15 +51,15 @@ impl ServerWatch {
         endpoint: Endpoint,
         account: Account,
         pid_file: PathBuf,
-        zero: Instant,
         events: mpsc::Sender<AgentEvent>,
+        named: watch::Sender<Option<PathBuf>>,
     ) -> Self {
         Self {
             endpoint,
             account,
             pid_file,
-            zero,
             events,
+            named,
             last: ServerView::Unknown,
             source_ip: None,
             gtid: None,
@@ -68,12 +70,12 @@ impl ServerWatch {
     pub(crate) async fn run(mut self) {
         let mut refusal = String::new();
         while !self.events.is_closed() {
-            let asked = self.now();
+            let asked = clock::now();
             match Session::connect(&self.endpoint, &self.account, SILENT_AFTER).await {
                 Ok(session) => {
                     refusal.clear();
                     match self.keep(session, asked).await {
-                        Ended::ProcessGone => self.say(ServerView::Gone, self.now()).await,
+                        Ended::ProcessGone => self.say(ServerView::Gone, clock::now()).await,
                         Ended::Ask => {}
                         Ended::Over => return,
                     }
@@ -92,10 +94,6 @@ impl ServerWatch {
                 }
             }
         }
-    }
-
-    fn now(&self) -> Moment {
-        Moment::from(self.zero.elapsed())
     }
 
     /// What a failed attempt to connect says about the server.
@@ -145,7 +143,7 @@ impl ServerWatch {
                 () = self.events.closed() => return Ended::Over,
                 () = sleep(ASK_EVERY) => {}
             }
-            asked = self.now();
+            asked = clock::now();
         }
     }
 
@@ -185,6 +183,9 @@ impl ServerWatch {
     /// The server's process by the pid file that the server itself names, or else the configured one.
     fn find_process(&self, session: &Session) -> Option<ProcessHandle> {
         let named = session.identity().pid_file.clone();
+        if named.is_some() {
+            self.named.send_replace(named.clone());
+        }
         let found = find_server(named.iter().chain([&self.pid_file]).map(PathBuf::as_path));
         if found.is_none() {
             tracing::warn!(

@@ -1,12 +1,12 @@
 //! The worker: starts the parts, feeds the mind with what they see and gives out what it wants done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, Moment, Role, Step, StepOutcome};
+use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, Role, Step, StepOutcome};
 use mmm_net::ANNOUNCE_SCHEDULE;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,10 +15,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::addresses::AddressLane;
+use crate::clock::{self, WallClock};
+use crate::epoch_file::{self, EpochFile};
 use crate::heartbeat;
+use crate::holder::Holder;
 use crate::listener::Listener;
-use crate::memory;
+use crate::memory::{self, MemoryFile};
+use crate::peer_calls::PeerCalls;
+use crate::peer_port::{Askers, PeerPort};
+use crate::process_lane::ProcessLane;
 use crate::server_steps::ServerLane;
+use crate::session::Desk;
 use crate::setup::Setup;
 use crate::watch::ServerWatch;
 
@@ -40,44 +47,36 @@ pub(crate) fn run(setup: &Setup) -> Result<ExitCode> {
     runtime.block_on(work(setup))
 }
 
-struct Worker<'a> {
-    setup: &'a Setup,
+struct Worker {
+    setup: Arc<Setup>,
     boot_id: String,
     mind: AgentMind,
-    zero: Instant,
-    address_steps: mpsc::Sender<Step>,
-    server_steps: mpsc::Sender<Step>,
+    wall_clock: WallClock,
+    memory: MemoryFile,
+    epoch_file: EpochFile,
+    lanes: Lanes,
+    holder: Arc<Holder>,
+    begun: watch::Sender<u64>,
+    calls: PeerCalls,
+    askers: Arc<Askers>,
     events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
     announcements: BTreeMap<Role, JoinHandle<()>>,
+}
+
+/// Where the steps of each lane go.
+struct Lanes {
+    address: mpsc::Sender<Step>,
+    server: mpsc::Sender<Step>,
+    process: mpsc::Sender<Step>,
 }
 
 async fn work(setup: &Setup) -> Result<ExitCode> {
     tracing::info!("STARTING...");
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
-    let boot_id = mmm_net::boot_id().context("read the identity of this boot")?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let zero = Instant::now();
-    let (address_steps, address_inbox) = mpsc::channel(1);
-    let (server_steps, server_inbox) = mpsc::channel(1);
-    let memory = memory::load(&setup.state_path, &boot_id);
-    let mind = AgentMind::new(setup.mind.clone(), memory);
-    let first = AgentStatus { boot_id: boot_id.clone(), ..mind.status() };
-    let (reports, reported) = watch::channel(first);
-    start_parts(setup, zero, &events, address_inbox, server_inbox, reported)?;
-
-    let mut worker = Worker {
-        setup,
-        boot_id,
-        mind,
-        zero,
-        address_steps,
-        server_steps,
-        events,
-        reports,
-        announcements: BTreeMap::new(),
-    };
+    let mut worker = Worker::start(Arc::new(setup.clone()), events)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -97,41 +96,83 @@ async fn work(setup: &Setup) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_parts(
-    setup: &Setup,
-    zero: Instant,
-    events: &mpsc::Sender<AgentEvent>,
-    address_steps: mpsc::Receiver<Step>,
-    server_steps: mpsc::Receiver<Step>,
-    reports: watch::Receiver<AgentStatus>,
-) -> Result<()> {
+fn start_lanes(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Result<Lanes> {
     let kernel = mmm_net::Addresses::open().context("open netlink to manage addresses")?;
+    let (address, steps) = mpsc::channel(1);
     let lane = AddressLane::new(kernel, setup.interface.clone(), setup.roles.clone(), events.clone());
-    tokio::spawn(lane.run(address_steps));
+    tokio::spawn(lane.run(steps));
+    let (server, steps) = mpsc::channel(1);
     let lane = ServerLane::new(setup.server, setup.account.clone(), setup.own_users.clone(), events.clone());
-    tokio::spawn(lane.run(server_steps));
-    let watch = ServerWatch::new(
-        setup.server,
-        setup.account.clone(),
-        setup.server_pid_file.clone(),
-        zero,
-        events.clone(),
-    );
+    tokio::spawn(lane.run(steps));
+    let (name, named) = watch::channel(None);
+    let (process, steps) = mpsc::channel(1);
+    let lane = ProcessLane { pid_file: setup.server_pid_file.clone(), named, events: events.clone() };
+    tokio::spawn(lane.run(steps));
+    let pid_file = setup.server_pid_file.clone();
+    let watch = ServerWatch::new(setup.server, setup.account.clone(), pid_file, events.clone(), name);
     tokio::spawn(watch.run());
-    let listener = Listener { setup: Arc::new(setup.clone()), events: events.clone(), reports };
-    tokio::spawn(listener.run());
-    Ok(())
+    Ok(Lanes { address, server, process })
 }
 
-impl Worker<'_> {
+impl Worker {
+    fn start(setup: Arc<Setup>, events: mpsc::Sender<AgentEvent>) -> Result<Self> {
+        mmm_net::uptime().context("read the time since boot")?;
+        let boot_id = mmm_net::boot_id().context("read the identity of this boot")?;
+        let memory = memory::load(&setup.state_path, &boot_id);
+        let durable = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
+        let length = memory.as_ref().and_then(|memory| memory.order.as_ref());
+        let length = length.map(|order| order.terms.length).unwrap_or_default();
+        let mind = AgentMind::new(setup.mind.clone(), memory, durable, clock::now());
+        let first = AgentStatus { boot_id: boot_id.clone(), ..mind.status() };
+        let (reports, reported) = watch::channel(first);
+        let (begun, has_begun) = watch::channel(0);
+        let (holder, askers) = (Arc::new(Holder::new(length)), Arc::new(Askers::default()));
+        let lanes = start_lanes(&setup, &events)?;
+        let listener = Listener {
+            setup: Arc::clone(&setup),
+            holder: Arc::clone(&holder),
+            peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
+            desk: Desk { events: events.clone(), reports: reported, begun: has_begun },
+        };
+        tokio::spawn(listener.run());
+        Ok(Self {
+            memory: MemoryFile::new(setup.state_path.clone(), boot_id.clone()),
+            epoch_file: EpochFile::start(setup.epoch_path.clone(), setup.epoch_owner.clone(), events.clone()),
+            calls: PeerCalls::start(&setup, &events),
+            wall_clock: WallClock::default(),
+            announcements: BTreeMap::new(),
+            setup,
+            boot_id,
+            mind,
+            lanes,
+            holder,
+            begun,
+            askers,
+            events,
+            reports,
+        })
+    }
+
     fn take_in(&mut self, event: AgentEvent) {
-        let now = Moment::from(self.zero.elapsed());
-        for action in self.mind.step(now, event) {
-            self.carry_out(action);
+        let jump = self.wall_clock.look().map(|by| AgentEvent::ClockJumped { by });
+        let mut events: VecDeque<AgentEvent> = jump.into_iter().chain([event]).collect();
+        while let Some(event) = events.pop_front() {
+            let began = match event {
+                AgentEvent::SessionBegan { session, .. } => Some(session),
+                _ => None,
+            };
+            for action in self.mind.step(clock::now(), event) {
+                // What the mind is told at once it is told before anything else happens.
+                events.extend(self.carry_out(action));
+            }
+            if let Some(session) = began {
+                self.begun.send_replace(session);
+            }
         }
     }
 
-    fn carry_out(&mut self, action: AgentAction) {
+    /// Returns what is already known of the outcome.
+    fn carry_out(&mut self, action: AgentAction) -> Option<AgentEvent> {
         match action {
             AgentAction::Do(step) => self.begin(step),
             AgentAction::Announce(role) => self.announce(role),
@@ -139,9 +180,24 @@ impl Worker<'_> {
                 let status = AgentStatus { boot_id: self.boot_id.clone(), ..*status };
                 self.reports.send_replace(status);
             }
-            AgentAction::Save(memory) => memory::save(&self.setup.state_path, &self.boot_id, &memory),
+            AgentAction::Save { number, memory } => {
+                let outcome = self.memory.save(&memory);
+                return Some(AgentEvent::MemorySaved { number, outcome });
+            }
+            AgentAction::SaveDurable { number, durable } => self.epoch_file.write(number, durable),
+            AgentAction::Renew { session, renewal } => {
+                if !self.holder.renew(session, renewal) {
+                    tracing::debug!(
+                        "A renewal of epoch {} did not go out: its session is over",
+                        renewal.epoch
+                    );
+                }
+            }
+            AgentAction::AskPeer { host, request } => self.calls.ask(&host, request),
+            AgentAction::AnswerPeer { asker, answer } => self.askers.answer(asker, answer),
             AgentAction::Log(level, text) => mmm_daemon::log(level, &text),
         }
+        None
     }
 
     fn begin(&mut self, step: Step) {
@@ -151,8 +207,9 @@ impl Worker<'_> {
             running.abort();
         }
         let lane = match step.lane() {
-            Lane::Address => &self.address_steps,
-            Lane::Server => &self.server_steps,
+            Lane::Address => &self.lanes.address,
+            Lane::Server => &self.lanes.server,
+            Lane::Process => &self.lanes.process,
         };
         if let Err(error) = lane.try_send(step) {
             // The mind begins one step a lane at a time, so this is a lane that has died.

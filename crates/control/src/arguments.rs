@@ -18,8 +18,9 @@ See 'mmm_control help' for the commands of the monitor and 'mmm_control --help' 
     override_usage = "mmm_control [@CLUSTER] [OPTIONS] COMMAND...",
     after_help = "\
 `mmm_control help` shows the commands of the monitor; `mmm_control watch [--count N]` redraws `show` each second.
+`mmm_control confirm_dead HOST` asks before it takes your word; with --yes it does not.
 
-Exit codes: 0 the monitor answered; 1 it answered with ERROR, or did not answer in full; 2 a wrong option; 255 no command."
+Exit codes: 0 the monitor answered; 1 it answered with ERROR, or did not answer in full, or a question was not answered with yes; 2 a wrong option; 255 no command."
 )]
 pub(crate) struct Arguments {
     /// Use this configuration file instead of `mmm_mon.conf` or `mmm_mon_CLUSTER.conf`
@@ -63,7 +64,21 @@ impl Arguments {
         let before = read.words.len();
         read.words.retain(|word| word != "--json");
         read.json |= read.words.len() < before;
+        read.options_first();
         Ok(read)
+    }
+
+    /// The monitor knows these options in one place only.
+    fn options_first(&mut self) {
+        for option in ["--long", "--yes"] {
+            let before = self.words.len();
+            if before > 1 {
+                self.words.retain(|word| word != option);
+            }
+            if self.words.len() < before && !self.words.is_empty() {
+                self.words.insert(1, option.to_owned());
+            }
+        }
     }
 }
 
@@ -107,6 +122,17 @@ mod tests {
         let read = read("checks all --json");
         assert!(read.json);
         assert_eq!(read.words, ["checks", "all"]);
+    }
+
+    #[test]
+    fn long_and_yes_may_stand_anywhere_after_the_command() {
+        for line in ["confirm_dead db1 --yes", "confirm_dead --yes db1"] {
+            assert_eq!(read(line).words, ["confirm_dead", "--yes", "db1"], "{line}");
+        }
+        assert_eq!(read("show --long").words, ["show", "--long"]);
+        let read = read("show --long --json");
+        assert!(read.json);
+        assert_eq!(read.words, ["show", "--long"]);
     }
 
     #[test]

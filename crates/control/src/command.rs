@@ -9,6 +9,8 @@ const JSON_COMMANDS: [&str; 3] = ["show", "checks", "mode"];
 pub(crate) enum Command {
     /// Send this line. `quit` is the one line that nothing is answered to.
     Ask { line: String, expects_answer: bool },
+    /// Send the line; when the monitor explains what may come of it, ask the operator and send the other one.
+    Confirm { line: String, sure: String, host: String },
     /// Redraw `show`, for ever or this many times.
     Watch { count: Option<u64> },
 }
@@ -43,6 +45,16 @@ impl Command {
         }
         if line.len() > CONTROL_LINE_BYTES_MAX {
             return Err(CommandError::TooLong);
+        }
+        if let [name, host] = words
+            && name == "confirm_dead"
+            && host != "--yes"
+        {
+            return Ok(Self::Confirm {
+                line,
+                sure: format!("confirm_dead --yes {host}"),
+                host: host.clone(),
+            });
         }
         let expects_answer = line != "quit";
         Ok(Self::Ask { line, expects_answer })
@@ -91,6 +103,20 @@ mod tests {
         assert_eq!(command(&["checks", "all"], true), Ok(asks("--json checks all", true)));
         assert_eq!(command(&["set_online", "db1"], true), Err(CommandError::NoJson("set_online".to_owned())));
         assert_eq!(command(&["watch"], true), Err(CommandError::NoJson("watch".to_owned())));
+    }
+
+    #[test]
+    fn a_host_is_confirmed_dead_after_a_question_or_at_once_with_yes() {
+        let question = Command::Confirm {
+            line: "confirm_dead db1".to_owned(),
+            sure: "confirm_dead --yes db1".to_owned(),
+            host: "db1".to_owned(),
+        };
+        assert_eq!(command(&["confirm_dead", "db1"], false), Ok(question));
+        let at_once = Ok(asks("confirm_dead --yes db1", true));
+        assert_eq!(command(&["confirm_dead", "--yes", "db1"], false), at_once);
+        assert_eq!(command(&["confirm_dead"], false), Ok(asks("confirm_dead", true)));
+        assert_eq!(command(&["confirm_dead", "--yes"], false), Ok(asks("confirm_dead --yes", true)));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `mmm_control`: sends one command to the monitor and prints its answer, or shows the state of the cluster again and again.
 //!
-//! It knows no command but `watch`: words travel as they were typed and the monitor answers for them, so that an older
+//! It knows no command but `watch`, and of `confirm_dead` that it must be confirmed: words travel as they were typed and the monitor answers for them, so that an older
 //! and a newer program understand each other.
 #![forbid(unsafe_code)]
 
 mod arguments;
 mod ask;
 mod command;
+mod confirm;
 mod target;
 mod watch;
 
@@ -48,6 +49,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Ask { line, expects_answer } => {
             let asked = runtime.block_on(ask(monitor, &line, limit));
             Ok(print(monitor, asked, expects_answer)?)
+        }
+        Command::Confirm { line, sure, host } => {
+            let asked = runtime.block_on(ask(monitor, &line, limit));
+            if !asked.as_ref().is_ok_and(|answer| confirm::is_explanation(answer)) {
+                return Ok(print(monitor, asked, true)?);
+            }
+            print(monitor, asked, true)?;
+            if !confirm::ask_operator(&host)? {
+                return Ok(ExitCode::FAILURE);
+            }
+            let asked = runtime.block_on(ask(monitor, &sure, limit));
+            Ok(print(monitor, asked, true)?)
         }
         Command::Watch { count } => runtime.block_on(watch::watch(monitor, limit, count)),
     }

@@ -96,6 +96,27 @@ fn an_answer_that_begins_with_error_exits_1() {
 }
 
 #[test]
+fn without_a_terminal_a_host_is_confirmed_dead_by_yes_only() {
+    let (output, asked) =
+        run(&["confirm_dead", "db1"], b"Host 'db1' can't be reached and may still be writing.");
+    assert_eq!(asked, "confirm_dead db1\nquit\n");
+    assert_eq!(text(&output.stdout), "Host 'db1' can't be reached and may still be writing.\n");
+    assert!(text(&output.stderr).contains("mmm_control confirm_dead --yes db1"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1));
+    for words in [["confirm_dead", "db1", "--yes"], ["confirm_dead", "--yes", "db1"]] {
+        let (output, asked) = run(&words, b"OK: Host 'db1' counts as dead");
+        assert_eq!(asked, "confirm_dead --yes db1\nquit\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    }
+    for (answer, code) in
+        [(&b"OK: Nobody waits for host 'db1'"[..], 0), (b"ERROR: Unknown host name 'db1'!", 1)]
+    {
+        let (output, _) = run(&["confirm_dead", "db1"], answer);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(code), ""));
+    }
+}
+
+#[test]
 fn without_a_monitor_the_line_of_2_2_1_is_printed_and_the_reason_beside_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

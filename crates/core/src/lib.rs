@@ -16,14 +16,15 @@ mod settings;
 mod state;
 
 pub use agent::{
-    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress, Lane, Step, StepOutcome,
+    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, HeldAddress, Lane, Lifetime,
+    Step, StepOutcome,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
-pub use cluster::{Action, Cluster, Event, LogLevel, Restored, Rule};
+pub use cluster::{Action, Cluster, Event, FoundState, LogLevel, MonitorState, Restored, Rule};
 pub use gtid::{Comparison, GtidView, compare_own};
 pub use message::{
-    AgentStatus, Approached, LogPosition, Order, OrderId, ServerView, Takeover, ToAgent, ToMonitor,
-    WriterGrant,
+    AgentStatus, Approached, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order, OrderId,
+    PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent, ToMonitor,
 };
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};

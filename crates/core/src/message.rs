@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::gtid::GtidView;
+use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
+use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::state::HostState;
 
@@ -40,11 +42,31 @@ pub enum Takeover {
     Lost,
 }
 
-/// The writer role as granted to one host.
+/// What a writer does that can't reach anybody who could renew its lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Isolated {
+    #[default]
+    Fence,
+    /// Goes on writing, at the price of two writers.
+    Keep,
+}
+
+/// How leases are handled: the monitor's settings, which travel with its orders so that all hosts have the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeaseTerms {
+    pub length: LeaseLength,
+    pub isolated: Isolated,
+    /// Kill a server that may still be writable when its lease is over and can't be closed.
+    pub fence_hung_server: bool,
+}
+
+/// The choice of one host as the writer. It may not write before the first grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct WriterGrant {
-    /// Number of this choice of a writer; the same as long as the role stays where it is.
-    pub choice: u64,
+pub struct Promotion {
+    /// Number of this choice; the same as long as the role stays where it is.
+    pub epoch: Epoch,
+    /// Why nobody else can be writing.
+    pub proof: Proof,
     pub takeover: Takeover,
     /// Keep replication from the old writer stopped until its transactions have been compared.
     pub hold: bool,
@@ -57,20 +79,40 @@ pub struct Order {
     pub state: HostState,
     pub roles: BTreeSet<Role>,
     pub active_master: Option<HostName>,
-    pub writer: Option<WriterGrant>,
+    pub writer: Option<Promotion>,
+    /// Give back this epoch and every smaller one.
+    pub release: Option<Epoch>,
+    pub terms: LeaseTerms,
+    /// Every candidate, this one in this boot among them, has said that it knows of no lease.
+    pub absolved: bool,
+    /// How often the monitor's own state had been written: a monitor that shows less than before has lost something.
+    pub generation: u64,
 }
 
 impl Order {
     /// Whether both ask for the same, whatever their numbers.
     pub fn asks_the_same(&self, other: &Order) -> bool {
-        (&self.state, &self.roles, &self.active_master, &self.writer)
-            == (&other.state, &other.roles, &other.active_master, &other.writer)
+        (&self.state, &self.roles, &self.active_master, &self.writer, self.release, self.terms, self.absolved)
+            == (
+                &other.state,
+                &other.roles,
+                &other.active_master,
+                &other.writer,
+                other.release,
+                other.terms,
+                other.absolved,
+            )
     }
 }
 
 /// Monitor to agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToAgent {
+    /// The first message of each session: the number of the monitor's state. The agent writes it down, so that any
+    /// monitor that goes by another state learns that this one was in use.
+    Begin {
+        lineage: u64,
+    },
     Order(Order),
     /// Say when everything received is applied, without changing anything: the start of a planned move.
     Approach {
@@ -79,14 +121,49 @@ pub enum ToAgent {
     },
     /// Tell the neighbours again where the address is: somebody else had it until now.
     Announce(Role),
-    Heartbeat,
+    /// Answers a renewal.
+    Grant(Grant),
+    /// With the reading of the last heartbeat that came: the agent knows by it how long ago it was surely heard.
+    Heartbeat {
+        echo: Option<Moment>,
+    },
 }
 
 /// Agent to monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ToMonitor {
     Status(Box<AgentStatus>),
-    Heartbeat,
+    Renew(Renewal),
+    /// With the agent's boot clock.
+    Heartbeat {
+        reading: Moment,
+    },
+}
+
+/// Agent to agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PeerRequest {
+    /// A writer that lost its monitor asks for a promise; `asked` is its own reading.
+    Promise { promise: Promise, asked: Moment },
+    /// Whether anybody is still there.
+    Contact { asked: Moment },
+}
+
+/// The answer on the same connection. It echoes the reading of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PeerAnswer {
+    Promised {
+        asked: Moment,
+    },
+    Refused {
+        asked: Moment,
+        reason: String,
+    },
+    Contact {
+        asked: Moment,
+        /// It has a session with the monitor.
+        sees_monitor: bool,
+    },
 }
 
 /// The server on an agent's host as the agent sees it.
@@ -125,6 +202,52 @@ pub struct Approached {
     pub outcome: Result<(), String>,
 }
 
+/// A lease as its holder says it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeaseHeld {
+    pub epoch: Epoch,
+    /// Hosts it would ask for promises; empty: nobody else could take over.
+    pub list: BTreeSet<HostName>,
+    pub duty: Duty,
+    pub by_promise: bool,
+}
+
+/// A promise that runs, on the clock of its giver (see [`AgentStatus::uptime`]).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PromiseGiven {
+    pub promise: Promise,
+    pub until: Moment,
+}
+
+/// What an agent has on disk and in hand about the writer's lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// The greatest epoch accepted.
+    pub accepted: Epoch,
+    /// The greatest epoch given back; it never writes again, nor does any smaller one.
+    pub released: Epoch,
+    pub longest: Option<LeaseLength>,
+    /// The number of the state by which the last monitor went that was heard here.
+    pub lineage: u64,
+    pub held: Option<LeaseHeld>,
+    pub promise: Option<PromiseGiven>,
+    /// The greatest epoch it was ever asked to protect.
+    pub promised: Epoch,
+    /// A promotion that it does not take, and why.
+    pub refusal: Option<(Epoch, Refusal)>,
+    /// The greatest generation of the monitor's state it was shown.
+    pub generation: u64,
+    /// Hosts that have lost the monitor and asked here lately whether it is still there.
+    pub contacts: BTreeSet<HostName>,
+}
+
+impl LeaseStatus {
+    /// The greatest epoch that this host has ever heard of.
+    pub fn greatest(&self) -> Epoch {
+        self.accepted.max(self.promised).max(self.released)
+    }
+}
+
 /// Everything an agent has to say, sent whenever a part of it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AgentStatus {
@@ -140,8 +263,9 @@ pub struct AgentStatus {
     /// Roles whose address is really on the interface, or on its way there.
     pub held: BTreeSet<Role>,
     pub server: ServerView,
-    /// Where this server's log ended when it gave the writer role back, and which order took the role.
-    pub released_at: Option<(OrderId, LogPosition)>,
+    pub lease: LeaseStatus,
+    /// Where this server's log ended when it gave this epoch back in order.
+    pub released_at: Option<(Epoch, LogPosition)>,
     pub approached: Option<Approached>,
     /// Replication from the old writer is stopped by the agent.
     pub holding: bool,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::check::CheckKind;
+use crate::message::LeaseTerms;
 use crate::names::{HostName, Role, RoleName};
 use crate::state::Mode;
 
@@ -65,6 +66,12 @@ pub struct Settings {
     pub wait_for_other_master: Duration,
     /// Whether a program for killing hosts is there; its path when it is not, for the log.
     pub kill_host: Result<(), String>,
+    /// How the writer's lease is handled. Its length is used for the addresses of readers also where there are no leases.
+    pub terms: LeaseTerms,
+    /// Leases run out. Without them (`writer_lease 0`) nobody is replaced who can't be asked.
+    pub leases_run_out: bool,
+    /// How long the role waits for a writer's server that has ended and may be restarted in place.
+    pub failover_grace: Duration,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
 }
@@ -83,9 +90,14 @@ impl Settings {
         self.hosts.iter().filter(|(_, host)| host.mode == HostMode::Master).map(|(name, _)| name)
     }
 
+    /// The hosts that could ever be the writer.
+    pub fn candidates(&self) -> &[HostName] {
+        self.roles.get(&self.active_master_role).map_or(&[], |role| &role.hosts)
+    }
+
     /// Whether a host could ever be the active master.
     pub fn may_be_active_master(&self, host: &HostName) -> bool {
-        self.roles.get(&self.active_master_role).is_some_and(|role| role.hosts.contains(host))
+        self.candidates().contains(host)
     }
 
     pub fn is_writer(&self, role: &Role) -> bool {

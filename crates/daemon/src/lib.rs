@@ -8,6 +8,7 @@ mod log;
 mod options;
 mod pid_file;
 mod slot_file;
+mod slot_writer;
 mod state_file;
 
 pub use detach::{DETACHED_FLAG, become_detached, detach, raise_file_limit};
@@ -15,7 +16,8 @@ pub use log::{FATAL, LogSettings, log, start_log, wall_clock};
 pub use options::DaemonOptions;
 pub use pid_file::PidFile;
 pub use slot_file::{Found, SlotFile};
-pub use state_file::write_state;
+pub use slot_writer::SlotWriter;
+pub use state_file::{write_run_state, write_state};
 
 /// Runs a program whose errors end it, and says on stderr which one did.
 pub fn exit_with(result: anyhow::Result<std::process::ExitCode>) -> std::process::ExitCode {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod epoch_file;
 mod kill_host;
 mod network;
 mod options;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mmm_core::{Event, ToAgent, ToMonitor};
+use mmm_core::{Event, Moment, ToAgent, ToMonitor};
 use mmm_wire::{
     Calling, Features, FrameReader, FrameWriter, HandshakeError, Purpose, RefusalCode, Session, greet_agent,
 };
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::setup::HostSetup;
@@ -99,13 +99,18 @@ impl AgentSession {
         let Session { reader, writer, .. } = session;
         // What waits here was meant for an earlier session; the mind tells everything anew.
         while messages.try_recv().is_ok() {}
+        let (read, readings) = watch::channel(None);
         tokio::select! {
-            why = self.read(reader) => why,
-            why = write(writer, messages) => why,
+            why = self.read(reader, read) => why,
+            why = write(writer, self.wiring.lineage, messages, readings) => why,
         }
     }
 
-    async fn read(&self, mut reader: FrameReader<ReadHalf<TcpStream>>) -> String {
+    async fn read(
+        &self,
+        mut reader: FrameReader<ReadHalf<TcpStream>>,
+        readings: watch::Sender<Option<Moment>>,
+    ) -> String {
         let host = &self.host.name;
         let mut connected = false;
         loop {
@@ -121,7 +126,11 @@ impl AgentSession {
                     connected = true;
                     Event::AgentConnected { host: host.clone(), status }
                 }
-                ToMonitor::Heartbeat => continue,
+                ToMonitor::Renew(renewal) => Event::Renewed { host: host.clone(), renewal },
+                ToMonitor::Heartbeat { reading } => {
+                    readings.send_replace(Some(reading));
+                    continue;
+                }
             };
             if self.wiring.events.send(event).await.is_err() {
                 return "the monitor is ending".to_owned();
@@ -132,8 +141,14 @@ impl AgentSession {
 
 async fn write(
     mut writer: FrameWriter<WriteHalf<TcpStream>>,
+    lineage: u64,
     messages: &mut mpsc::Receiver<ToAgent>,
+    mut readings: watch::Receiver<Option<Moment>>,
 ) -> String {
+    // The agent takes nothing before it knows by which state this monitor goes.
+    if let Err(error) = writer.send(&ToAgent::Begin { lineage }).await {
+        return error.to_string();
+    }
     let mut beat = interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -144,7 +159,9 @@ async fn write(
                 Some(message) => message,
                 None => return "the monitor is ending".to_owned(),
             },
-            _ = beat.tick() => ToAgent::Heartbeat,
+            // At once, since the agent counts from its own reading how long ago it was surely heard.
+            Ok(()) = readings.changed() => ToAgent::Heartbeat { echo: *readings.borrow_and_update() },
+            _ = beat.tick() => ToAgent::Heartbeat { echo: *readings.borrow() },
         };
         if let Err(error) = writer.send(&message).await {
             return error.to_string();

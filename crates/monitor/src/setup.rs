@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mmm_config::{Checks, HostMode, Mode, RoleMode, Settings as Config, SocketSettings};
-use mmm_core::{CheckKind, HostName, HostSettings, RoleName, RoleSettings, Settings};
+use mmm_config::{
+    Checks, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, SocketSettings, WriterIsolated,
+};
+use mmm_core::lease::LeaseLength;
+use mmm_core::{CheckKind, HostName, HostSettings, Isolated, LeaseTerms, RoleName, RoleSettings, Settings};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
 use mmm_wire::Secret;
 
+use crate::epoch_file;
 use crate::options::Options;
 
 /// How long a planned move waits for its target to catch up.
@@ -32,6 +36,9 @@ pub(crate) struct Setup {
     pub(crate) listen: SocketAddr,
     pub(crate) pid_path: PathBuf,
     pub(crate) status_path: PathBuf,
+    pub(crate) epoch_path: PathBuf,
+    /// Whose epoch file it is; that of another cluster is not believed.
+    pub(crate) epoch_owner: String,
     pub(crate) kill_host_bin: PathBuf,
     pub(crate) ping_ips: Vec<IpAddr>,
     pub(crate) ping_interval: Duration,
@@ -72,6 +79,11 @@ impl Setup {
             listen: SocketAddr::new(monitor.ip, monitor.port),
             pid_path: monitor.pid_path.clone(),
             status_path: monitor.status_path.clone(),
+            epoch_path: epoch_file::path_beside(&monitor.status_path),
+            epoch_owner: match options.daemon.cluster() {
+                Some(cluster) => format!("monitor {cluster}"),
+                None => "monitor".to_owned(),
+            },
             kill_host_bin: monitor.kill_host_bin.clone(),
             ping_ips: monitor.ping_ips.clone(),
             ping_interval: monitor.ping_interval,
@@ -79,7 +91,7 @@ impl Setup {
             hosts,
             secret,
             cluster: options.daemon.cluster().map(str::to_owned),
-            mind: mind_settings(config, monitor).context("choose the random number of this start")?,
+            mind: mind_settings(config, monitor)?,
             debug: config.debug,
             log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_mond{}.log", options.daemon.suffix())),
         })
@@ -98,7 +110,7 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         (CheckKind::RepBacklog, &config.checks.rep_backlog),
     ];
     Ok(Settings {
-        instance: mmm_wire::fresh_instance()?,
+        instance: mmm_wire::fresh_instance().context("choose the random number of this start")?,
         hosts: config
             .hosts
             .iter()
@@ -127,8 +139,32 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         } else {
             Err(monitor.kill_host_bin.display().to_string())
         },
+        terms: lease_terms(&config.lease)?,
+        leases_run_out: !config.lease.writer_lease.is_zero(),
+        failover_grace: config.lease.failover_grace,
         approach_limit: APPROACH_LIMIT,
     })
+}
+
+fn lease_terms(lease: &LeaseSettings) -> Result<LeaseTerms> {
+    let length = if lease.writer_lease.is_zero() {
+        // Nobody's right to write runs out; the addresses of readers still do.
+        LeaseLength::DEFAULT
+    } else {
+        LeaseLength::new(lease.writer_lease).with_context(|| {
+            format!(
+                "writer_lease is {} s: expected 0, or {} to {} s",
+                lease.writer_lease.as_secs_f64(),
+                LeaseLength::LEAST.duration().as_secs(),
+                LeaseLength::GREATEST.duration().as_secs()
+            )
+        })?
+    };
+    let isolated = match lease.isolated {
+        WriterIsolated::Fence => Isolated::Fence,
+        WriterIsolated::Keep => Isolated::Keep,
+    };
+    Ok(LeaseTerms { length, isolated, fence_hung_server: lease.fence_hung_server })
 }
 
 fn is_executable(path: &Path) -> bool {

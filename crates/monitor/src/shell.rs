@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmm_core::{Action, Cluster, Event, HostName, Moment, Restored, ToAgent};
-use mmm_daemon::PidFile;
+use mmm_core::{Action, Cluster, Event, HostName, Moment, MonitorState, Restored, ToAgent};
+use mmm_daemon::{PidFile, SlotWriter};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::control::{Command, ControlPort};
 use crate::kill_host::kill_host;
 use crate::network::NetworkCheck;
 use crate::sessions::AgentSession;
 use crate::setup::Setup;
-use crate::{pairs, probes, status_file};
+use crate::{epoch_file, pairs, probes, status_file};
 
 /// Events wait here while one is taken in, which takes microseconds.
 const EVENTS_MAX: usize = 1024;
 /// Messages to one agent; a session that lets so many pile up is dead.
 const MESSAGES_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(200);
-/// The last status is written within this time at the end.
+/// The last states are written within this time at the end.
 const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What every part shares with the task that owns the mind.
@@ -32,15 +32,18 @@ const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Wiring {
     pub(crate) setup: Arc<Setup>,
     pub(crate) events: mpsc::Sender<Event>,
-    /// Zero point of the mind's time.
-    pub(crate) zero: Instant,
+    /// Zero point of the mind's time, on the clock that goes on while the host is suspended: leases do too.
+    zero: Duration,
+    /// Number of the state that this monitor goes by.
+    pub(crate) lineage: u64,
     /// Whether the network check has ever got an answer.
     pub(crate) network: watch::Receiver<bool>,
 }
 
 impl Wiring {
     pub(crate) fn now(&self) -> Moment {
-        Moment::from(self.zero.elapsed())
+        let uptime = mmm_net::uptime().expect("each kernel that runs these programs has a boot clock");
+        Moment::from(uptime.saturating_sub(self.zero))
     }
 
     /// Waits until the monitor's own network has been seen to work: what fails before proves nothing.
@@ -57,6 +60,7 @@ struct Shell {
     /// Clients of the control port that wait for an answer.
     waiting: BTreeMap<u64, oneshot::Sender<String>>,
     status: watch::Sender<String>,
+    epochs: mpsc::Sender<(u64, MonitorState)>,
 }
 
 pub(crate) fn run(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
@@ -75,19 +79,24 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     tracing::info!("STARTING...");
     let setup = Arc::new(setup);
     let restored = restore(&setup);
-    let mind = Cluster::new(setup.mind.clone(), restored);
+    let found = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
+    let zero = mmm_net::uptime().context("read the time since boot")?;
+    let mind = Cluster::new(setup.mind.clone(), restored, found, Moment::ZERO);
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
     let (seen, network) = watch::channel(false);
-    let wiring = Wiring { setup: Arc::clone(&setup), events, zero: Instant::now(), network };
+    let wiring = Wiring { setup: Arc::clone(&setup), events, zero, lineage: mind.lineage(), network };
     // Bound before anything else begins: a monitor that nobody can talk to must not start.
     let port = ControlPort::bind(&setup, commands).await?;
     tokio::spawn(port.run());
     pid_file.publish()?;
     let (status, statuses) = watch::channel(String::new());
     let mut writer = tokio::spawn(status_file::write_changes(setup.status_path.clone(), statuses));
+    let (epochs, new_epochs) = mpsc::channel(epoch_file::STATES_MAX);
+    let file = SlotWriter::new(setup.epoch_path.clone(), setup.epoch_owner.clone());
+    let mut epoch_writer = tokio::spawn(epoch_file::write_states(file, new_epochs, wiring.events.clone()));
     let agents = start_parts(&wiring, seen);
-    let mut shell = Shell { wiring, mind, agents, waiting: BTreeMap::new(), status };
+    let mut shell = Shell { wiring, mind, agents, waiting: BTreeMap::new(), status, epochs };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_client = 0;
@@ -107,8 +116,12 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     }
     tracing::info!("Signal received: exiting...");
     drop(shell);
-    if timeout(LAST_WRITE_LIMIT, &mut writer).await.is_err() {
-        tracing::warn!("The status file could not be written within {} s", LAST_WRITE_LIMIT.as_secs());
+    drop(inbox);
+    if timeout(LAST_WRITE_LIMIT, async { tokio::join!(&mut writer, &mut epoch_writer) }).await.is_err() {
+        tracing::warn!(
+            "The status file and the epoch file could not both be written within {} s",
+            LAST_WRITE_LIMIT.as_secs()
+        );
     }
     tracing::info!("END");
     Ok(ExitCode::SUCCESS)
@@ -161,8 +174,16 @@ impl Shell {
                     );
                 }
             }
-            Action::KillHost { host, ping } => {
-                tokio::spawn(kill_host(self.wiring.clone(), host, ping));
+            Action::KillHost { host, ping, epoch } => {
+                tokio::spawn(kill_host(self.wiring.clone(), host, ping, epoch));
+            }
+            Action::SaveState { number, state } => {
+                if self.epochs.try_send((number, state)).is_err() {
+                    // The mind waits for each state before it hands in the next, so this is a task that has died.
+                    let outcome = Err("this part of the monitor does not answer".to_owned());
+                    let events = self.wiring.events.clone();
+                    tokio::spawn(async move { events.send(Event::StateSaved { number, outcome }).await });
+                }
             }
             Action::Answer { client, text } => {
                 // A client that went away meanwhile needs no answer.

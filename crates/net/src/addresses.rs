@@ -235,12 +235,15 @@ fn list(netlink: &mut NetlinkSocket) -> io::Result<Vec<HeldAddress>> {
 }
 
 fn held_address(ip: IpAddr, interface: String, message: &AddressMessage) -> HeldAddress {
-    let ours = message.attributes.iter().any(|attribute| match attribute {
+    let (ours, valid_for) = (is_ours(message), lifetime_of(message));
+    HeldAddress { ip, interface, prefix_len: message.header.prefix_len, ours, valid_for }
+}
+
+fn is_ours(message: &AddressMessage) -> bool {
+    message.attributes.iter().any(|attribute| match attribute {
         AddressAttribute::Protocol(mark) => u8::from(*mark) == OWNERSHIP_MARK,
         _ => false,
-    });
-    let valid_for = lifetime_of(message);
-    HeldAddress { ip, interface, prefix_len: message.header.prefix_len, ours, valid_for }
+    })
 }
 
 /// What is left of an entry's lifetime; `None` means for ever.

@@ -65,6 +65,40 @@ fn an_address_gets_the_whole_seconds_that_are_left_and_one_without_end_stays_for
 }
 
 #[test]
+fn a_lifetime_is_made_longer_and_never_shorter() {
+    one_interface();
+    run(async {
+        let (addresses, _changes) = Addresses::open().unwrap();
+        hold_both(&addresses, Some(9 * SECOND)).await;
+        assert_eq!(hold_both(&addresses, Some(4 * SECOND)).await, [Held::RunsOutLater; 2]);
+        for vip in vips() {
+            assert_runs_out_in(vip, 9);
+        }
+        // The same whole seconds from now on are longer than those of before.
+        assert_eq!(hold_both(&addresses, Some(9 * SECOND)).await, [Held::Set; 2]);
+        assert_eq!(hold_both(&addresses, Some(30 * SECOND)).await, [Held::Set; 2]);
+        for vip in vips() {
+            assert_runs_out_in(vip, 30);
+        }
+    });
+}
+
+#[test]
+fn an_address_of_somebody_else_that_runs_out_later_gets_our_mark_and_keeps_its_time() {
+    one_interface();
+    ip("addr add 10.99.0.30/32 dev eth0 valid_lft 50 preferred_lft 50");
+    ip("addr add fd99::30/128 dev eth0 nodad valid_lft 50 preferred_lft 50");
+    run(async {
+        let (addresses, _changes) = Addresses::open().unwrap();
+        assert_eq!(hold_both(&addresses, Some(7 * SECOND)).await, [Held::Set; 2]);
+        for vip in vips() {
+            assert_runs_out_in(vip, 50);
+        }
+        assert_eq!(addresses.list().await.unwrap().iter().filter(|held| held.ours).count(), 2);
+    });
+}
+
+#[test]
 fn an_address_of_somebody_else_that_stays_for_ever_becomes_ours_and_runs_out() {
     one_interface();
     ip("addr add 10.99.0.30/32 dev eth0");

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mmm_core::lease::{LeaseRule, LeaseRules};
+
 use crate::world::World;
 
 /// A fault put into the simulator itself, to show that its invariants notice.
@@ -9,7 +11,7 @@ use crate::world::World;
 pub enum Sabotage {
     #[default]
     None,
-    /// Every status of an agent claims that its orders are taken in and that it holds nothing any more.
+    /// A host that the monitor wants to be the writer no longer claims at once that it gave the role back.
     ForgedRelease,
     /// Every server answers that it has applied all at once, whatever it lacks.
     ForgedCatchUp,
@@ -19,6 +21,10 @@ pub enum Sabotage {
 pub struct Options {
     pub seed: u64,
     pub sabotage: Sabotage,
+    /// Fewer than all, to see what each is for.
+    pub rules: LeaseRules,
+    /// Only the course of events for which this rule is there.
+    pub aim: Option<LeaseRule>,
     /// Keep the story of the run.
     pub trace: bool,
 }

@@ -1,12 +1,21 @@
-//! The model of one database server: whether it runs and takes writes, and what it has of its own and its peer's rows.
+//! The model of one database server: whether it runs and takes writes, and what it has of its own and others' rows.
 
-use mmm_core::{GtidView, ServerView};
+use std::collections::BTreeMap;
+
+use mmm_core::{GtidView, HostName, ServerView};
 
 /// A statement that reached the server while it was frozen and takes effect when it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pending {
     Open,
     Close,
+}
+
+/// Rows of one other server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Copied {
+    pub(crate) received: u64,
+    pub(crate) applied: u64,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each is one switch of a real server")]
@@ -22,13 +31,11 @@ pub(crate) struct Server {
     /// The receiving and the applying thread of the replication.
     pub(crate) receiving: bool,
     pub(crate) applying: bool,
-    /// Rows written here by clients, rows received from the peer, and rows of the peer applied here.
+    /// Rows written here by clients.
     pub(crate) own: u64,
-    pub(crate) received: u64,
-    pub(crate) applied: u64,
+    /// Rows of each other host.
+    pub(crate) copied: BTreeMap<HostName, Copied>,
     pub(crate) pending: Vec<Pending>,
-    /// When it was last started or went on after a freeze.
-    pub(crate) sound_since: u64,
 }
 
 impl Server {
@@ -43,10 +50,8 @@ impl Server {
             receiving: true,
             applying: true,
             own: 0,
-            received: 0,
-            applied: 0,
+            copied: BTreeMap::new(),
             pending: Vec::new(),
-            sound_since: 0,
         }
     }
 
@@ -83,6 +88,16 @@ impl Server {
         }
     }
 
+    /// Whether everything that had been received by the time of `goal` is applied.
+    pub(crate) fn has_applied(&self, goal: &BTreeMap<HostName, u64>) -> bool {
+        goal.iter()
+            .all(|(name, received)| self.copied.get(name).is_some_and(|copied| copied.applied >= *received))
+    }
+
+    pub(crate) fn received(&self) -> BTreeMap<HostName, u64> {
+        self.copied.iter().map(|(name, copied)| (name.clone(), copied.received)).collect()
+    }
+
     pub(crate) fn view(&self) -> ServerView {
         if !self.running {
             ServerView::Gone
@@ -94,11 +109,19 @@ impl Server {
     }
 
     /// Positions with one replication domain a server, since the model counts the rows of each apart.
-    pub(crate) fn gtid(&self, peer: u64) -> GtidView {
+    pub(crate) fn gtid(&self, ids: &BTreeMap<HostName, u64>) -> GtidView {
+        let applied: Vec<String> = self
+            .copied
+            .iter()
+            .filter_map(|(name, copied)| {
+                let id = ids.get(name)?;
+                Some(format!("{id}-{id}-{}", copied.applied))
+            })
+            .collect();
         GtidView {
             server_id: self.id,
             binlog_state: format!("{0}-{0}-{1}", self.id, self.own),
-            slave_pos: format!("{peer}-{peer}-{}", self.applied),
+            slave_pos: applied.join(","),
         }
     }
 }

@@ -1,46 +1,79 @@
-//! The cluster under test: the tutorial's two masters, with quicker checks so that a run is short.
+//! The cluster under test: the tutorial's two masters, and up to two more hosts, with quicker checks so that a run is
+//! short.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use mmm_core::lease::LeaseLength;
 use mmm_core::{
-    CheckKind, HostMode, HostName, HostSettings, Mode, RoleMode, RoleName, RoleSettings, Settings,
+    CheckKind, HostMode, HostName, HostSettings, LeaseTerms, Mode, RoleMode, RoleName, RoleSettings, Settings,
 };
 
 /// Between two runs of one check.
 pub(crate) const CHECK_PERIOD: u64 = 1_000;
 /// How long a check fails before it counts.
 pub(crate) const TRAP: Duration = Duration::from_secs(3);
-pub(crate) const NAMES: [&str; 2] = ["db1", "db2"];
+pub(crate) const NAMES: [&str; 4] = ["db1", "db2", "db3", "db4"];
 pub(crate) const WRITER: &str = "writer";
+
+/// What differs from run to run and not within one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// How many hosts could be the writer, and how many there are.
+    pub(crate) candidates: usize,
+    pub(crate) hosts: usize,
+    pub(crate) kills: bool,
+    pub(crate) prefer: bool,
+    /// Seconds; changed by a restart of the monitor.
+    pub(crate) lease: u64,
+}
 
 pub(crate) fn ip(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 168, 8, last))
 }
 
-pub(crate) fn cluster_settings(instance: u64, kills: bool, prefer: bool) -> Settings {
-    let hosts: Vec<HostName> = NAMES.into_iter().map(HostName::from).collect();
-    let role = |mode, ips: &[u8], prefer: Option<HostName>| RoleSettings {
+pub(crate) fn names(count: usize) -> Vec<HostName> {
+    NAMES.into_iter().take(count).map(HostName::from).collect()
+}
+
+pub(crate) fn role_hosts(shape: Shape) -> BTreeMap<RoleName, BTreeSet<HostName>> {
+    BTreeMap::from([
+        (RoleName::from(WRITER), names(shape.candidates).into_iter().collect()),
+        (RoleName::from("reader"), names(shape.hosts).into_iter().collect()),
+    ])
+}
+
+pub(crate) fn lease_length(shape: Shape) -> LeaseLength {
+    LeaseLength::new(Duration::from_secs(shape.lease)).unwrap_or_default()
+}
+
+pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
+    let role = |mode, hosts: usize, ips: &[u8], prefer: Option<HostName>| RoleSettings {
         mode,
-        hosts: hosts.clone(),
+        hosts: names(hosts),
         ips: ips.iter().map(|last| ip(*last)).collect::<BTreeSet<_>>(),
         prefer,
     };
-    let master = |last, peer: &str| HostSettings {
-        ip: ip(last),
-        mode: HostMode::Master,
-        peer: Some(HostName::from(peer)),
+    let host = |index: usize| HostSettings {
+        ip: ip(32 + u8::try_from(index).unwrap_or_default()),
+        mode: if index < 2 { HostMode::Master } else { HostMode::Slave },
+        peer: (index < 2).then(|| HostName::from(NAMES[1 - index])),
     };
     Settings {
         instance,
-        hosts: BTreeMap::from([
-            (HostName::from("db1"), master(32, "db2")),
-            (HostName::from("db2"), master(33, "db1")),
-        ]),
+        hosts: names(shape.hosts).into_iter().enumerate().map(|(index, name)| (name, host(index))).collect(),
         roles: BTreeMap::from([
-            (RoleName::from(WRITER), role(RoleMode::Exclusive, &[30], prefer.then(|| HostName::from("db2")))),
-            (RoleName::from("reader"), role(RoleMode::Balanced, &[34, 35], None)),
+            (
+                RoleName::from(WRITER),
+                role(
+                    RoleMode::Exclusive,
+                    shape.candidates,
+                    &[30],
+                    shape.prefer.then(|| HostName::from("db2")),
+                ),
+            ),
+            (RoleName::from("reader"), role(RoleMode::Balanced, shape.hosts, &[44, 45], None)),
         ]),
         active_master_role: RoleName::from(WRITER),
         mode: Mode::Active,
@@ -48,10 +81,13 @@ pub(crate) fn cluster_settings(instance: u64, kills: bool, prefer: bool) -> Sett
         flap_duration: Duration::from_secs(3600),
         // A flapping host waits for the operator, which is not what these runs are about.
         flap_count: 1_000,
-        auto_set_online: Duration::from_secs(10),
+        auto_set_online: Duration::from_secs(4),
         careful_startup: true,
         wait_for_other_master: Duration::from_secs(120),
-        kill_host: if kills { Ok(()) } else { Err("kill_host".to_owned()) },
+        kill_host: if shape.kills { Ok(()) } else { Err("kill_host".to_owned()) },
+        terms: LeaseTerms { length: lease_length(shape), fence_hung_server: true, ..LeaseTerms::default() },
+        leases_run_out: true,
+        failover_grace: Duration::ZERO,
         approach_limit: Duration::from_secs(2),
     }
 }

@@ -1,6 +1,7 @@
 //! How the steps of an agent take effect on its host: each takes time, some wait, some fail.
 
-use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover};
+use mmm_core::lease::kernel_lifetime;
+use mmm_core::{AgentEvent, HostName, Lifetime, LogPosition, Role, Step, StepOutcome, Takeover};
 
 use crate::happening::Happening;
 use crate::invariants;
@@ -43,18 +44,38 @@ impl World {
         if !host.powered || (orphaned && !(sent && self.random.one_in(2))) {
             return;
         }
+        let standing = host.frozen_until > self.now;
+        if standing && !sent {
+            // The worker hangs in the middle.
+            let until = host.frozen_until;
+            self.queue.put(until, Happening::StepActs { life, host: name.clone(), step, tries });
+            return;
+        }
         let attempt = match &step {
-            Step::AddAddress(role) => {
-                let role = role.clone();
-                self.change_addresses(name, |addresses| {
-                    addresses.insert(role);
-                });
+            Step::AddAddress(role, lifetime) => {
+                let outcome = if self.set_address(name, role, *lifetime, true) {
+                    StepOutcome::Done
+                } else {
+                    StepOutcome::Failed("too little is left of its lifetime".to_owned())
+                };
+                Attempt::Ended(outcome)
+            }
+            Step::KeepAddresses(lifetimes) => {
+                for (role, lifetime) in lifetimes {
+                    self.set_address(name, role, *lifetime, false);
+                }
                 Attempt::Ended(StepOutcome::Done)
             }
             Step::DropAddress(role) => {
-                self.change_addresses(name, |addresses| {
-                    addresses.remove(role);
-                });
+                if let Some(host) = self.hosts.get_mut(name) {
+                    host.addresses.remove(role);
+                }
+                self.notice_addresses(name);
+                Attempt::Ended(StepOutcome::Done)
+            }
+            Step::KillServer => {
+                let down = self.random.between(200, 3_000);
+                self.end_server(name, down);
                 Attempt::Ended(StepOutcome::Done)
             }
             _ => self.act_on_server(name, &step, tries),
@@ -71,22 +92,72 @@ impl World {
         }
     }
 
-    fn change_addresses(
-        &mut self,
-        name: &HostName,
-        change: impl FnOnce(&mut std::collections::BTreeSet<mmm_core::Role>),
-    ) {
-        if let Some(host) = self.hosts.get_mut(name) {
-            change(&mut host.addresses);
+    /// What the shell asks the kernel for, and what the kernel makes of it: whole seconds, and late or a little early.
+    fn set_address(&mut self, name: &HostName, role: &Role, lifetime: Lifetime, add: bool) -> bool {
+        let late = if self.late_kernels {
+            self.random.between(900, 1_000)
+        } else if self.random.one_in(10) {
+            self.random.between(0, 1_000)
+        } else {
+            self.random.between(0, 320)
+        };
+        let (now, rules) = (self.now, self.rules);
+        let Some(host) = self.hosts.get_mut(name) else { return false };
+        let present = host.addresses.get(role).copied();
+        let due = match lifetime {
+            Lifetime::Forever => None,
+            Lifetime::Until(until) => {
+                let seconds = kernel_lifetime(until.since(host.clock.read(now))).as_secs();
+                if seconds == 0 {
+                    if present == Some(None) && rules.permanent_addresses_are_taken_off {
+                        host.addresses.remove(role);
+                        self.notice_addresses(name);
+                    }
+                    return false;
+                }
+                // A lifetime is never made shorter: what is left is counted in whole seconds, rounded up.
+                let told = host.told.get(role).copied().filter(|_| matches!(present, Some(Some(_))));
+                if told.is_some_and(|told| told.saturating_sub(now).div_ceil(1_000) > seconds) {
+                    return true;
+                }
+                host.told.insert(role.clone(), now + seconds * 1_000);
+                // The kernel counts by the host's clock as well.
+                Some(now + seconds * 10_000_000 / host.clock.rate + late - 20)
+            }
+        };
+        if !add && present.is_none() {
+            return false;
+        }
+        host.addresses.insert(role.clone(), due);
+        if let Some(due) = due {
+            self.queue.put(due, Happening::KernelTimer { host: name.clone(), role: role.clone(), due });
         }
         self.notice_addresses(name);
+        true
+    }
+
+    pub(crate) fn expire_address(&mut self, name: &HostName, role: &Role, due: u64) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        if host.addresses.get(role) == Some(&Some(due)) {
+            host.addresses.remove(role);
+            self.tell(|| format!("the kernel of {name} takes {role} off"));
+            self.notice_addresses(name);
+        }
     }
 
     fn act_on_server(&mut self, name: &HostName, step: &Step, tries: u64) -> Attempt {
         let failed = |why: &str| Attempt::Ended(StepOutcome::Failed(why.to_owned()));
         let late = self.random.one_in(2);
-        let source =
-            self.hosts.get(name).and_then(|host| self.hosts.get(&host.peer)).map(|peer| peer.server.own);
+        let behind: u64 = self
+            .hosts
+            .get(name)
+            .into_iter()
+            .flat_map(|host| &host.server.copied)
+            .map(|(source, copied)| {
+                let own = self.hosts.get(source).map_or(0, |source| source.server.own);
+                own.saturating_sub(copied.applied)
+            })
+            .sum();
         let forged = self.options.sabotage == Sabotage::ForgedCatchUp;
         let Some(host) = self.hosts.get_mut(name) else { return failed("no such host") };
         let server = &mut host.server;
@@ -109,14 +180,14 @@ impl World {
             Step::CloseWrites => server.writable = false,
             Step::OpenWrites => {
                 server.writable = true;
-                let holds = host.addresses.iter().any(|role| role.name().as_str() == WRITER);
+                let holds = host.addresses.keys().any(|role| role.name().as_str() == WRITER);
                 self.openings += 1;
                 self.last_opened = Some(name.clone());
                 self.tell(|| format!("{name} IS WRITABLE (address there: {holds})"));
                 invariants::caught_up::check(self, name);
             }
             Step::ReadPosition => {
-                let position = LogPosition { file: "bin.000001".into(), position: server.own };
+                let position = LogPosition { file: name.to_string(), position: server.own };
                 return Attempt::Ended(StepOutcome::Position(position));
             }
             Step::EndWriters => server.lock_held = false,
@@ -124,11 +195,16 @@ impl World {
                 if *takeover == Takeover::Lost {
                     server.receiving = false;
                 }
-                let goal = match takeover {
-                    Takeover::After(position) => position.position,
-                    Takeover::Keep | Takeover::Fresh | Takeover::Lost => server.received,
+                let reached = match takeover {
+                    Takeover::After(position) => server
+                        .copied
+                        .get(position.file.as_str())
+                        .is_some_and(|copied| copied.applied >= position.position),
+                    Takeover::Keep | Takeover::Fresh | Takeover::Lost => {
+                        server.has_applied(&server.received())
+                    }
                 };
-                if server.applied < goal && !forged {
+                if !reached && !forged {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is still behind") };
                 }
             }
@@ -137,22 +213,33 @@ impl World {
             Step::StopReceiving => server.receiving = false,
             Step::ResumeReceiving => server.receiving = true,
             Step::Approach(_) => {
-                if server.applied + 50 < source.unwrap_or_default() {
+                if behind > 50 {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is too far behind") };
                 }
             }
-            Step::EndClients | Step::AddAddress(_) | Step::DropAddress(_) => {}
+            Step::EndClients
+            | Step::AddAddress(..)
+            | Step::DropAddress(_)
+            | Step::KeepAddresses(_)
+            | Step::KillServer => {}
         }
         done
     }
 
     pub(crate) fn end_step(&mut self, life: u64, name: &HostName, step: Step, outcome: StepOutcome) {
+        let now = self.now;
         let Some(host) = self.hosts.get_mut(name) else { return };
-        if host.agent_life != life {
+        if host.agent_life != life || host.agent.is_none() {
             return;
         }
-        let Some(agent) = &mut host.agent else { return };
-        agent.under_way.remove(&step.lane());
+        if host.frozen_until > now {
+            let until = host.frozen_until;
+            self.queue.put(until, Happening::StepEnds { life, host: name.clone(), step, outcome });
+            return;
+        }
+        if let Some(agent) = &mut host.agent {
+            agent.under_way.remove(&step.lane());
+        }
         self.tell(|| format!("{name} ended: {}: {outcome:?}", step.describe()));
         self.tell_agent(name, AgentEvent::StepEnded { step, outcome });
     }

@@ -1,55 +1,60 @@
 //! The cluster of one run and the loop that lets its happenings come true.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
-use mmm_core::{AgentMemory, Cluster, HostName, HostState, Moment};
+use mmm_core::lease::{LeaseRule, LeaseRules};
+use mmm_core::{HostName, HostState, Mode};
 
-use crate::fault::{self, Fault};
-use crate::happening::Happening;
-use crate::host::{Host, Session};
+use crate::aim;
+use crate::fault::{self, Fault, Theme};
+use crate::happening::{Happening, Node, ToMonitor};
+use crate::host::{Clock, Host};
 use crate::invariants;
+use crate::monitor::Monitor;
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::run::{Options, Report, Violation};
-use crate::server::Server;
-use crate::settings::{self, NAMES};
+use crate::server::{Copied, Server};
+use crate::settings::{self, Shape};
 use crate::trace::Trace;
 
 /// Faults come between these two times.
 const FAULTS_FROM: u64 = 12_000;
-const FAULTS_UNTIL: u64 = 26_000;
+const FAULTS_UNTIL: u64 = 30_000;
 /// Whatever is still broken by then is mended.
-const HEALED_AT: u64 = 29_000;
+const HEALED_AT: u64 = 36_000;
 
-#[derive(Debug)]
-pub(crate) struct Monitor {
-    pub(crate) cluster: Option<Cluster>,
-    pub(crate) life: u64,
-    pub(crate) started: u64,
-    /// The status file, which outlives the monitor.
-    pub(crate) status: Option<String>,
-    /// It dies in the middle of its next actions and is away for so long.
-    pub(crate) dies_midway: Option<u64>,
-}
-
-#[expect(clippy::struct_excessive_bools, reason = "two settings of the run and two marks of its progress")]
+#[expect(clippy::struct_excessive_bools, reason = "settings of the run and marks of its progress")]
 pub(crate) struct World {
     pub(crate) options: Options,
+    pub(crate) rules: LeaseRules,
     pub(crate) now: u64,
     pub(crate) queue: Queue<Happening>,
     pub(crate) random: Random,
+    pub(crate) shape: Shape,
+    pub(crate) theme: Theme,
     pub(crate) hosts: BTreeMap<HostName, Host>,
-    pub(crate) monitor: Monitor,
+    pub(crate) monitors: Vec<Monitor>,
+    /// Directions in which nothing passes, and how many faults keep each so.
+    pub(crate) cuts: BTreeMap<(Node, Node), u32>,
+    /// Directions in which packets take longer, by how much and until when.
+    pub(crate) slow: BTreeMap<(Node, Node), (u64, u64)>,
+    /// Kernels take addresses off as late as they ever do.
+    pub(crate) late_kernels: bool,
+    /// What is on its way on each session, to the monitor or to the agent: nothing overtakes what was sent before it.
+    pub(crate) to_monitor: BTreeMap<u64, VecDeque<ToMonitor>>,
+    pub(crate) to_agent: BTreeMap<u64, VecDeque<mmm_core::ToAgent>>,
     pub(crate) trace: Trace,
     pub(crate) violation: Option<Violation>,
-    pub(crate) kills: bool,
-    pub(crate) prefer: bool,
     /// Who took writes last.
     pub(crate) last_opened: Option<HostName>,
     pub(crate) sessions: u64,
     pub(crate) healed: bool,
     pub(crate) healed_since: Option<u64>,
     pub(crate) well_since: Option<u64>,
+    /// One host stays away once all else is healed.
+    pub(crate) one_stays_away: bool,
+    pub(crate) seen: invariants::Seen,
     pub(crate) events: u64,
     pub(crate) openings: u64,
     pub(crate) writes: u64,
@@ -59,49 +64,94 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         let mut random = Random::new(options.seed);
-        let kills = random.one_in(3);
-        let prefer = random.one_in(5);
-        let hosts = [(0, 33), (1, 32)]
-            .map(|(index, peer): (usize, u8)| {
-                let name = HostName::from(NAMES[index]);
-                let writable = random.one_in(2);
-                let host = Host {
-                    name: name.clone(),
-                    peer: HostName::from(NAMES[1 - index]),
-                    peer_ip: settings::ip(peer),
-                    powered: true,
-                    boot: 1,
-                    addresses: BTreeSet::new(),
-                    server: Server::new(12 + index as u64, writable),
-                    agent: None,
-                    agent_life: 0,
-                    memory: AgentMemory::default(),
-                    session: Session::default(),
-                    chosen: None,
-                };
-                (name, host)
-            })
-            .into();
+        let candidates = match random.between(0, 9) {
+            _ if options.aim.is_some() => 2,
+            0..=6 => 2,
+            7..=8 => 3,
+            _ => 4,
+        };
+        let hosts = (candidates + usize::from(random.one_in(4))).min(settings::NAMES.len());
+        let aimed = LeaseRule::ALL[usize::try_from(random.between(0, 10)).unwrap_or_default()];
+        let mut theme = match random.between(0, 11) {
+            0..=4 => Theme::Everything,
+            5..=6 => Theme::Network,
+            7..=8 => Theme::Crashes,
+            9 => Theme::MonitorOnly,
+            _ => Theme::Aimed(aimed),
+        };
+        if let Some(rule) = options.aim {
+            theme = Theme::Aimed(rule);
+        }
+        let shape = Shape {
+            candidates,
+            hosts,
+            kills: random.one_in(5),
+            prefer: random.one_in(6),
+            // A lease of 3 s leaves promises only 0.3 s, which answers in here exceed now and then.
+            lease: if theme == Theme::MonitorOnly { 5 } else { random.between(3, 5) },
+        };
+        let one_stays_away = theme != Theme::MonitorOnly && random.one_in(3);
+        let names = settings::names(hosts);
+        let made = names.iter().enumerate().map(|(index, name)| {
+            let mut server = Server::new(12 + index as u64, random.one_in(2));
+            server.copied = names
+                .iter()
+                .filter(|other| *other != name)
+                .map(|other| (other.clone(), Copied::default()))
+                .collect();
+            let host = Host {
+                name: name.clone(),
+                powered: true,
+                boot: 1,
+                clock: Clock { zero: 0, rate: random.between(9_900, 10_100) },
+                addresses: BTreeMap::new(),
+                told: BTreeMap::new(),
+                server,
+                agent: None,
+                agent_life: 0,
+                parent: true,
+                frozen_until: 0,
+                memory: None,
+                durable: None,
+                durable_before: None,
+                slow_until: 0,
+                disk_full: false,
+                session: None,
+                chosen: None,
+                away_for_good: false,
+            };
+            (name.clone(), host)
+        });
+        let hosts = made.collect();
+        let rate = random.between(9_900, 10_100);
         Self {
+            rules: options.rules,
             options,
             now: 0,
             queue: Queue::new(),
-            random,
+            shape,
+            theme,
             hosts,
-            monitor: Monitor { cluster: None, life: 0, started: 0, status: None, dies_midway: None },
+            monitors: vec![Monitor::new(rate), Monitor::new(10_000)],
+            cuts: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            late_kernels: false,
+            to_monitor: BTreeMap::new(),
+            to_agent: BTreeMap::new(),
             trace: Trace { wanted: options.trace, lines: Vec::new() },
             violation: None,
-            kills,
-            prefer,
             last_opened: None,
             sessions: 0,
             healed: false,
             healed_since: None,
             well_since: None,
+            one_stays_away,
+            seen: invariants::Seen::default(),
             events: 0,
             openings: 0,
             writes: 0,
             finished: false,
+            random,
         }
     }
 
@@ -111,8 +161,7 @@ impl World {
             self.now = at;
             self.events += 1;
             self.happen(happening);
-            invariants::check_safety(&mut self);
-            invariants::check_liveness(&mut self);
+            invariants::check(&mut self);
             if self.violation.is_some() || self.finished {
                 break;
             }
@@ -133,17 +182,31 @@ impl World {
 
     fn plan(&mut self) {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
-        let (kills, prefer) = (self.kills, self.prefer);
-        self.trace.tell(0, || format!("settings: kill_host {kills}, prefer {prefer}"));
+        let (shape, theme, away) = (self.shape, self.theme, self.one_stays_away);
+        self.trace.tell(0, || format!("settings: {shape:?}, {theme:?}, one host stays away: {away}"));
         let at = self.random.between(0, 300);
-        self.queue.put(at, Happening::MonitorStarts);
+        self.queue.put(at, Happening::MonitorStarts { monitor: 0 });
         for host in &names {
             let at = self.random.between(0, 300);
             self.queue.put(at, Happening::AgentStarts { host: host.clone(), boot: 1 });
             self.queue.put(self.random.between(1, 100), Happening::Replicates { host: host.clone() });
+            self.queue.put(at + 100, Happening::ParentLooks { host: host.clone(), boot: 1 });
         }
         self.queue.put(100, Happening::ClientWrites);
-        for (at, fault) in fault::plan(&mut self.random, &names, FAULTS_FROM, FAULTS_UNTIL) {
+        if let Theme::Aimed(rule) = self.theme {
+            let (lease, faults) = aim::plan(&mut self.random, rule, FAULTS_FROM + 4_000);
+            self.shape.lease = lease;
+            if rule == LeaseRule::WaitersCountLonger {
+                self.monitors[0].rate = 10_100;
+            }
+            for (at, fault) in faults {
+                self.queue.put(at, Happening::Fault(fault));
+            }
+            self.queue.put(HEALED_AT, Happening::Heal);
+            return;
+        }
+        let candidates = settings::names(self.shape.candidates);
+        for (at, fault) in fault::plan(&mut self.random, self.theme, &candidates, FAULTS_FROM, FAULTS_UNTIL) {
             self.queue.put(at, Happening::Fault(fault));
         }
         self.queue.put(HEALED_AT, Happening::Heal);
@@ -151,35 +214,66 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::MonitorStarts => self.start_monitor(),
-            Happening::MonitorTick { life } => self.tick_monitor(life),
-            Happening::NetworkChecked { life } => self.check_network(life),
-            Happening::Connect { life, host } => self.connect(life, &host),
-            Happening::ConnectFailed { life, host } => self.fail_to_connect(life, &host),
-            Happening::ProbeBegins { life, host, kind } => self.begin_probe(life, host, kind),
-            Happening::ProbeEnds { life, host, kind, started, hung } => {
-                self.end_probe(life, host, kind, started, hung);
+            Happening::MonitorStarts { monitor } => self.start_monitor(monitor),
+            Happening::MonitorTick { monitor, life } => self.tick_monitor(monitor, life),
+            Happening::NetworkChecked { monitor, life } => self.check_network(monitor, life),
+            Happening::Connect { monitor, life, host } => self.connect(monitor, life, &host),
+            Happening::ConnectFailed { monitor, life, host, refused } => {
+                self.fail_to_connect(monitor, life, &host, refused);
             }
-            Happening::KillEnded { life, host, outcome } => self.end_kill(life, host, outcome),
-            Happening::ToMonitor { session, host, message } => {
-                self.deliver_to_monitor(session, &host, message);
+            Happening::ProbeBegins { monitor, life, host, kind } => {
+                self.begin_probe(monitor, life, host, kind);
             }
-            Happening::ToAgent { session, host, message } => self.deliver_to_agent(session, &host, message),
+            Happening::ProbeEnds { monitor, life, host, kind, started, hung } => {
+                self.end_probe(monitor, life, host, kind, started, hung);
+            }
+            Happening::KillEnded { monitor, life, host, epoch, outcome } => {
+                self.end_kill(monitor, life, host, epoch, outcome);
+            }
+            Happening::StateWritten { monitor, life, number, state } => {
+                self.end_state(monitor, life, number, state);
+            }
+            Happening::MonitorBeat { monitor, life, host, session } => {
+                self.beat_monitor(monitor, life, &host, session);
+            }
+            Happening::ToMonitor { monitor, session, host } => {
+                self.deliver_to_monitor(monitor, session, &host);
+            }
+            Happening::ToAgent { session, host } => self.deliver_to_agent(session, &host),
+            Happening::AgentBeat { life, host, session } => self.beat_agent(life, &host, session),
+            Happening::SessionGone { session, host } => self.lose_session(session, &host),
             Happening::AgentStarts { host, boot } => self.start_agent(&host, boot),
             Happening::AgentTick { life, host } => self.tick_agent(life, &host),
+            Happening::ParentLooks { host, boot } => self.parent_looks(&host, boot),
+            Happening::ParentFences { host, boot } => self.parent_fences(&host, boot),
             Happening::AddressesListed { life, host } => self.list_addresses(life, &host),
+            Happening::KernelTimer { host, role, due } => self.expire_address(&host, &role, due),
             Happening::Look { life, host, again } => self.look(life, &host, again),
             Happening::LookAnswered { life, host, asked, sample } => {
                 self.answer_look(life, &host, asked, sample);
             }
             Happening::StepActs { life, host, step, tries } => self.act(life, &host, step, tries),
             Happening::StepEnds { life, host, step, outcome } => self.end_step(life, &host, step, outcome),
+            Happening::DurableWritten { life, host, number, durable } => {
+                self.end_durable(life, &host, number, durable);
+            }
+            Happening::MemoryWritten { life, host, number, memory } => {
+                self.end_memory(life, &host, number, memory);
+            }
+            Happening::PeerRequest { from, from_life, to, request } => {
+                self.deliver_request(&from, from_life, &to, request);
+            }
+            Happening::PeerAnswer { from, to, to_life, answer } => {
+                self.deliver_answer(&from, &to, to_life, answer);
+            }
             Happening::ServerStarts { host, boot } => self.start_server(&host, boot),
             Happening::Thaws { host, server_life } => self.thaw(&host, server_life),
             Happening::LockReleased { host, server_life } => self.release_lock(&host, server_life),
             Happening::Boots { host, boot } => self.boot(&host, boot),
             Happening::Replicates { host } => self.replicate(&host),
             Happening::ClientWrites => self.write_rows(),
+            Happening::LinkHealed { from, to } => self.heal_link(from, to),
+            Happening::DiskFreed { host, monitor } => self.free_disk(host.as_ref(), monitor),
             Happening::Fault(fault) => self.strike(fault),
             Happening::Heal => self.heal(),
             Happening::Settle => self.settle(),
@@ -194,11 +288,6 @@ impl World {
         self.queue.put(self.now + after, happening);
     }
 
-    pub(crate) fn moment_since(&self, started: u64) -> Moment {
-        // No program's clock begins at nought when it starts.
-        Moment::from_millis(self.now - started + 1_000)
-    }
-
     pub(crate) fn tell(&mut self, text: impl FnOnce() -> String) {
         self.trace.tell(self.now, text);
     }
@@ -207,26 +296,71 @@ impl World {
         self.violation.get_or_insert(Violation { at: self.now, invariant, text });
     }
 
+    /// Whether a packet from one end arrives at the other now.
+    pub(crate) fn passes(&self, from: &Node, to: &Node) -> bool {
+        let powered = |node: &Node| match node {
+            Node::Monitor(_) => true,
+            Node::Host(name) => self.hosts.get(name).is_some_and(|host| host.powered),
+        };
+        powered(from) && powered(to) && !self.cuts.contains_key(&(from.clone(), to.clone()))
+    }
+
+    /// Whether a question and its answer get through.
+    pub(crate) fn reaches(&self, one: &Node, other: &Node) -> bool {
+        self.passes(one, other) && self.passes(other, one)
+    }
+
+    /// Mostly quick, now and then slow.
+    pub(crate) fn delay(&mut self) -> u64 {
+        if self.random.one_in(5) { self.random.between(1, 200) } else { self.random.between(1, 10) }
+    }
+
+    /// The same on this way, which may be slow.
+    pub(crate) fn delay_between(&mut self, from: &Node, to: &Node) -> u64 {
+        let now = self.now;
+        let extra = self.slow.get(&(from.clone(), to.clone())).filter(|(_, until)| now < *until);
+        extra.map_or(0, |(extra, _)| *extra) + self.delay()
+    }
+
+    pub(crate) fn server_ids(&self) -> BTreeMap<HostName, u64> {
+        self.hosts.iter().map(|(name, host)| (name.clone(), host.server.id)).collect()
+    }
+
+    /// The hosts that have the writer's address and a running server that takes writes. A frozen server will take them
+    /// again as soon as it goes on.
+    pub(crate) fn writers(&self) -> Vec<HostName> {
+        self.hosts
+            .values()
+            .filter(|host| host.powered && host.server.serves_writes())
+            .filter(|host| host.addresses.keys().any(|role| role.name().as_str() == settings::WRITER))
+            .map(|host| host.name.clone())
+            .collect()
+    }
+
     fn replicate(&mut self, name: &HostName) {
         let pause = self.random.between(50, 400);
         self.put_in(pause, Happening::Replicates { host: name.clone() });
         let some = self.random.between(0, 100);
-        let Some(host) = self.hosts.get(name) else { return };
-        let source = self
+        let here = Node::Host(name.clone());
+        let sources: BTreeMap<HostName, u64> = self
             .hosts
-            .get(&host.peer)
-            .filter(|peer| peer.powered && peer.server.answers())
-            .map(|peer| peer.server.own);
+            .values()
+            .filter(|other| other.name != *name && other.server.answers())
+            .filter(|other| self.passes(&Node::Host(other.name.clone()), &here))
+            .map(|other| (other.name.clone(), other.server.own))
+            .collect();
         let Some(host) = self.hosts.get_mut(name) else { return };
         let server = &mut host.server;
-        if !server.answers() {
+        if !host.powered || !server.answers() {
             return;
         }
-        if let Some(own) = source.filter(|_| server.receiving) {
-            server.received = server.received.max(own);
-        }
-        if server.applying {
-            server.applied += (server.received - server.applied).min(some);
+        for (source, copied) in &mut server.copied {
+            if let Some(own) = sources.get(source).filter(|_| server.receiving) {
+                copied.received = copied.received.max(*own);
+            }
+            if server.applying {
+                copied.applied += (copied.received - copied.applied).min(some);
+            }
         }
     }
 
@@ -234,30 +368,41 @@ impl World {
         let pause = self.random.between(50, 200);
         self.put_in(pause, Happening::ClientWrites);
         let rows = self.random.between(1, 15);
-        let writer = self.hosts.values_mut().find(|host| {
-            host.addresses.iter().any(|role| role.name().as_str() == settings::WRITER)
-                && host.server.answers()
-                && host.server.writable
-        });
-        if let Some(writer) = writer {
+        let Some(name) = self.writers().into_iter().next() else { return };
+        if let Some(writer) = self.hosts.get_mut(&name).filter(|host| host.server.answers()) {
             writer.server.own += rows;
             self.writes += rows;
         }
     }
 
-    /// Everything that is still broken is mended; from now on there are no faults.
+    /// Everything that is still broken is mended; from now on there are no faults, but that one host may stay away.
     fn heal(&mut self) {
         self.healed = true;
         self.tell(|| "everything is healed".to_owned());
-        self.monitor.dies_midway = None;
+        self.cuts.clear();
+        self.end_second_monitor();
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        if self.one_stays_away {
+            let index = self.random.between(0, self.shape.candidates as u64 - 1);
+            if let Some(name) = usize::try_from(index).ok().and_then(|index| names.get(index)) {
+                self.power_off(name, u64::MAX / 4);
+                if let Some(host) = self.hosts.get_mut(name) {
+                    host.away_for_good = true;
+                }
+                self.tell(|| format!("{name} stays away for good"));
+            }
+        }
+        let now = self.now;
         for name in &names {
-            let Some(host) = self.hosts.get_mut(name) else { continue };
+            let Some(host) = self.hosts.get_mut(name).filter(|host| !host.away_for_good) else { continue };
             let boot = host.boot;
             if host.server.frozen {
                 host.server.thaw();
             }
             host.server.lock_held = false;
+            host.disk_full = false;
+            host.frozen_until = host.frozen_until.min(now);
+            host.parent = true;
             if host.powered {
                 self.put_in(0, Happening::ServerStarts { host: name.clone(), boot });
                 self.put_in(0, Happening::AgentStarts { host: name.clone(), boot });
@@ -265,25 +410,38 @@ impl World {
                 self.put_in(0, Happening::Boots { host: name.clone(), boot });
             }
         }
-        self.put_in(0, Happening::MonitorStarts);
+        self.mend_monitor();
+        self.put_in(0, Happening::MonitorStarts { monitor: 0 });
         self.put_in(2_000, Happening::Settle);
     }
 
     /// The operator puts right what no program may put right by itself.
     fn settle(&mut self) {
         self.put_in(3_000, Happening::Settle);
-        let Some(cluster) = &self.monitor.cluster else { return };
+        let Some(cluster) = self.monitors.first().and_then(|monitor| monitor.cluster.as_ref()) else {
+            return;
+        };
         let mut lines = Vec::new();
-        if cluster.mode() != mmm_core::Mode::Active {
+        if cluster.mode() != Mode::Active {
             lines.push("set_active".to_owned());
         }
-        for name in self.hosts.keys() {
-            if cluster.state_of(name.as_str()) == Some(HostState::AdminOffline) {
+        for (name, host) in &self.hosts {
+            if host.away_for_good && !cluster.knows_leases() {
+                lines.push(format!("confirm_dead --yes {name}"));
+            } else if cluster.state_of(name.as_str()) == Some(HostState::AdminOffline) {
                 lines.push(format!("set_online {name}"));
             }
         }
         for line in lines {
             self.strike(Fault::Command { line });
+        }
+        // An agent whose run directory was emptied no longer knows that it was itself who stopped the replication.
+        for host in self.hosts.values_mut() {
+            let holding =
+                host.memory.as_ref().is_some_and(|memory| memory.holding || memory.stopped_for_offline);
+            if host.server.answers() && !holding {
+                (host.server.receiving, host.server.applying) = (true, true);
+            }
         }
     }
 }

@@ -100,6 +100,7 @@ fn a_worker_that_hangs_is_restarted_within_seconds() {
 #[test]
 fn a_server_that_dies_while_its_agent_is_away_is_replaced_by_what_the_checks_say() {
     let lab = Cluster::up(quick("agent_and_server").append(ConfigFile::Monitor, QUICK_CHECKS));
+    lab.expect_covered();
     let probe = lab.start_probe().unwrap();
     lab.stop(M1, Program::Agent).unwrap();
     let killed = lab.kill(M1, Program::Server).unwrap();

@@ -80,6 +80,16 @@ impl Cluster {
         self.expect_read_only(other(host), SOON);
     }
 
+    /// Waits until the writer knows that the other master could take over: before that its lease does not run out.
+    pub(crate) fn expect_covered(&self) {
+        wait_for("a lease that somebody else could take over", SOON, || {
+            let shown = self.tell(&["show", "--long"]);
+            let is_confirmed = shown.contains("# Could take over: ") && !shown.contains("not confirmed yet");
+            if is_confirmed { Ok(()) } else { Err(shown) }
+        })
+        .unwrap();
+    }
+
     pub(crate) fn expect_read_only(&self, host: &str, limit: Duration) {
         wait_for(&format!("{host} read-only"), limit, || match self.is_read_only(host) {
             Ok(true) => Ok(()),

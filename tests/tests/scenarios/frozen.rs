@@ -72,7 +72,13 @@ fn hanging_agents_and_hosts_delay_neither_commands_nor_a_failover() {
 
 #[test]
 fn the_writers_frozen_agent_changes_nothing_while_its_server_is_well() {
-    let lab = Cluster::up(quick("agent_frozen").append(ConfigFile::Monitor, QUICK_CHECKS));
+    let builder = quick("agent_frozen").append(ConfigFile::Monitor, QUICK_CHECKS).without_daemons();
+    let lab = Cluster::make(builder);
+    // Longer than it is frozen: at the end of a lease the kernel takes the address down, and another host gets the role.
+    let argv = ["sh", "-c", "umask 077; cat >/etc/mysql-mmm/mmm3.conf"];
+    assert!(lab.exec_with_input(MON, &argv, "writer_lease 20\n").unwrap().success());
+    lab.start_daemons().unwrap();
+    lab.expect_pair(M1);
     let probe = lab.start_probe().unwrap();
     let watch = ControlWatch::start(&lab);
     lab.freeze(M1, Program::Agent).unwrap();

@@ -1,4 +1,4 @@
-//! Hosts that can't be reached any more. Until there are leases nobody can fence them but `kill_host`.
+//! Hosts that can't be reached any more: they fence themselves at the end of their lease, or `kill_host` does.
 
 use std::time::Duration;
 
@@ -7,15 +7,21 @@ use mmm_lab::{ConfigFile, M1, M2, MON, Moment, Program, WRITER, wait_for};
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 #[test]
-fn an_unplugged_writer_is_replaced_unfenced_and_gives_way_when_it_returns() {
+fn an_unplugged_writer_fences_itself_and_is_replaced_when_its_lease_is_over() {
     let lab = Cluster::up(quick("unplugged").append(ConfigFile::Monitor, QUICK_CHECKS));
+    lab.expect_covered();
     let probe = lab.start_probe().unwrap();
     let unplugged = lab.unplug(M1).unwrap();
     let first = probe.wait_write_by(ID2, unplugged, SOON).unwrap();
     let took = first.end - unplugged;
     eprintln!("host unplugged: first write on the other after {took:?}");
-    assert!(took >= Duration::from_secs(2), "the trap period of 2 s was not waited for: {took:?}");
-    lab.wait_log(MON, Program::Monitor, "it is not fenced, the role moves all the same", SOON).unwrap();
+    // The last renewal was a second before at most.
+    assert!(took >= Duration::from_secs(4), "the lease of 5 s was not waited for: {took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    lab.expect_addresses(M1, 0, Duration::ZERO);
+    lab.expect_read_only(M1, Duration::ZERO);
+    lab.wait_log(M1, Program::Agent, "this host fences itself", SOON).unwrap();
+    lab.wait_log(MON, Program::Monitor, "the lease of epoch 1 has run out", SOON).unwrap();
     lab.expect_host(M1, "HARD_OFFLINE", &[], SOON).unwrap();
     lab.expect_host(M2, "ONLINE", &["writer", "reader", "reader"], SOON).unwrap();
     lab.wait_shown("# Warning: agent on host MySQL-M1 is not reachable", SOON);
@@ -39,10 +45,11 @@ fn an_unplugged_writer_is_replaced_unfenced_and_gives_way_when_it_returns() {
 }
 
 #[test]
-fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
+fn a_lost_writer_is_replaced_before_its_lease_is_over_once_kill_host_has_ended_well() {
     let settings = format!("{QUICK_CHECKS}\n<monitor>\nkill_host_bin /etc/mysql-mmm/kill_host\n</monitor>");
+    let builder = quick("kill_host").append(ConfigFile::Three, "writer_lease 30");
     // The monitor looks for the program when it starts, so the hosts get theirs first.
-    let lab = Cluster::make(quick("kill_host").without_daemons().append(ConfigFile::Monitor, &settings));
+    let lab = Cluster::make(builder.without_daemons().append(ConfigFile::Monitor, &settings));
     let script = "#!/bin/sh\necho \"$@\" >>/etc/mysql-mmm/killed\nexit \"$(cat /etc/mysql-mmm/code)\"\n";
     let put = |file: &str, text: &str| {
         let argv = ["sh", "-c", &format!("cat >/etc/mysql-mmm/{file} && chmod 755 /etc/mysql-mmm/{file}")];
@@ -52,17 +59,16 @@ fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
     put("code", "3");
     lab.start_daemons().unwrap();
     lab.expect_pair(M1);
+    lab.expect_covered();
     let killed = || lab.exec(MON, &["cat", "/etc/mysql-mmm/killed"]).unwrap().stdout;
 
-    lab.unplug(M1).unwrap();
+    let unplugged = lab.unplug(M1).unwrap();
     lab.wait_log(MON, Program::Monitor, "Couldn't kill host 'MySQL-M1'", SOON).unwrap();
     // The second word tells whether the ping check still was well; either check may have failed first.
     assert!(["MySQL-M1 0\n", "MySQL-M1 1\n"].contains(&killed().as_str()), "{}", killed());
-    // The readers leave with it only when it is off; so does the writer.
     std::thread::sleep(Duration::from_secs(3));
-    assert!(lab.role_addresses(M2).unwrap().len() == 1, "nothing moves while the host may be alive");
+    assert!(!lab.has_address(M2, WRITER).unwrap(), "nothing moves while the host may be alive");
     assert!(lab.is_read_only(M2).unwrap());
-    assert!(!lab.log(MON, Program::Monitor).unwrap().contains("not fenced"));
 
     put("code", "0");
     lab.wait_log(MON, Program::Monitor, "Host 'MySQL-M1' has been killed", SOON).unwrap();
@@ -74,6 +80,8 @@ fn a_lost_writer_is_replaced_only_after_kill_host_has_ended_well() {
         }
     })
     .unwrap();
+    let took = Moment::now() - unplugged;
+    assert!(took < Duration::from_secs(25), "the end of the lease was waited for: {took:?}");
     let calls = killed();
     assert!(calls.lines().count() == 2 && calls.ends_with("MySQL-M1 0\n"), "{calls}");
 }

@@ -1,12 +1,14 @@
-//! Planned moves while clients do what keeps servers from becoming read-only.
+//! Moves and fencing while clients do what keeps servers from becoming read-only.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, other, quick, writers};
+use crate::sides::{Sides, sides};
 use crate::watchers::WriterWatch;
 
 /// A client that has run some statements and sits there with its session.
@@ -68,11 +70,16 @@ fn move_past(lab: &Cluster, from: &str, statements: &str, running: Option<&str>)
     let gap = record.gap_after(at).unwrap().length();
     eprintln!("{statements:?}: moved after {took:?}, write gap {gap:?}");
     assert_eq!(writers(&record).len(), 2, "{:?}", writers(&record));
-    let left = lab
-        .sql(from, "SELECT GROUP_CONCAT(user, ': ', info) FROM information_schema.processlist WHERE user IN ('probe', 'mmm_agent') AND info IS NOT NULL")
-        .unwrap();
-    assert_eq!(left.value(), None, "statements left behind");
+    expect_none_left(lab, from);
     session.end();
+}
+
+/// Neither a client's statement nor the agent's waits for anything.
+fn expect_none_left(lab: &Cluster, host: &str) {
+    let left = lab
+        .sql(host, "SELECT GROUP_CONCAT(user, ': ', info) FROM information_schema.processlist WHERE user IN ('probe', 'mmm_agent') AND info IS NOT NULL")
+        .unwrap();
+    assert_eq!(left.value().filter(|text| *text != "NULL"), None, "statements left behind");
 }
 
 #[test]
@@ -90,4 +97,67 @@ fn the_writer_moves_past_locks_open_transactions_and_long_selects() {
     move_past(&lab, M2, "START TRANSACTION; SELECT * FROM other FOR UPDATE", Some("SELECT SLEEP(60)"));
     let rows = lab.sql(M1, "SELECT COUNT(*) FROM lab.other").unwrap();
     assert_eq!(rows.value(), Some("2"), "the transaction that was ended was rolled back");
+}
+
+/// Through the host's own address, so that the session does not end with the writer's address.
+fn lock(lab: &Cluster) -> Session {
+    let session = Session::begin(lab, M1, "LOCK TABLES other WRITE");
+    let count = lab
+        .sql(M1, "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'probe' AND db = 'lab'")
+        .unwrap();
+    assert_ne!(count.value(), Some("0"), "nobody holds the lock");
+    session
+}
+
+#[test]
+fn a_planned_move_past_a_lock_held_for_a_minute_leaves_no_statement_behind() {
+    let lab = Cluster::quick("locked_move");
+    lab.sql(M1, "CREATE TABLE lab.other (id INT PRIMARY KEY) ENGINE = InnoDB").unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    let session = lock(&lab);
+    thread::sleep(Duration::from_mins(1));
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let at = Moment::now();
+    lab.tell(&["move_role", "writer", M2]);
+    let first = probe.wait_write_by(ID2, at, SOON).unwrap();
+    let gap = probe.record().unwrap().gap_after(at).unwrap().length();
+    eprintln!(
+        "first write on the other {:?} after the word, longest time without one {gap:?}",
+        first.end - at
+    );
+    // Writes go on between the attempts, also those that come after the lease of the beginning.
+    assert!(gap < Duration::from_millis(2500), "{gap:?}");
+    lab.expect_pair(M2);
+    thread::sleep(Duration::from_secs(2));
+    expect_none_left(&lab, M1);
+    session.end();
+    thread::sleep(Duration::from_secs(1));
+    lab.expect_pair(M2);
+    lab.judge_clean(&probe);
+}
+
+#[test]
+fn a_lock_held_for_a_minute_leaves_no_statement_behind() {
+    let mut lab = Sides::up(sides("locked"));
+    lab.sql(M1, "CREATE TABLE lab.other (id INT PRIMARY KEY) ENGINE = InnoDB").unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    let session = lock(&lab);
+    thread::sleep(Duration::from_mins(1));
+    lab.lap().expect_undisturbed(ID1);
+    let unplugged = lab.unplug(M1).unwrap();
+    lab.expect_read_only(M1, SOON);
+    let closed = Moment::now() - unplugged;
+    let first = lab.wait_write_by(ID2, unplugged) - unplugged;
+    eprintln!("closed {closed:?} after the cable was out, first write on the other after {first:?}");
+    assert!(closed < first && closed < Duration::from_secs(6), "{closed:?}, {first:?}");
+    // What would be left for later: a statement that closes or opens the server once the lock is gone.
+    thread::sleep(Duration::from_secs(2));
+    expect_none_left(&lab, M1);
+    lab.lap().expect_one_writer();
+    session.end();
+    lab.replug(M1).unwrap();
+    lab.expect_gave_way(M1, M2);
+    lab.lap().expect_one_writer();
+    lab.end_accounted();
 }

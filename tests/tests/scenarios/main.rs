@@ -4,18 +4,33 @@
 
 mod accounts;
 mod agent;
+mod agent_away;
 mod bad_input;
+mod clocks;
 mod cluster;
+mod comes_back;
 mod configuration;
+mod confirmed;
 mod control;
+mod cuts;
 mod data;
+mod fencing;
 mod frozen;
+mod full_disks;
+mod grace;
 mod host_lost;
+mod isolation;
+mod lifetimes;
 mod locks;
+mod losses;
 mod modes;
 mod monitor;
-
+mod monitor_away;
+mod overlap;
 mod repairs;
 mod server_lost;
+mod sides;
+mod state_files;
 mod tutorial;
+mod two_writers;
 mod watchers;

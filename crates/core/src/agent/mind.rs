@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{Lane, Step, StepOutcome};
+use super::lease::{Fencing, LeaseDesk};
+use super::step::{Lane, Lifetime, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
-use crate::message::{AgentStatus, Approached, LogPosition, Order, OrderId, ServerView};
+use crate::lease::{Durable, Epoch, Grant, HolderLease, LeaseRules, Promiser, Renewal, Waits};
+use crate::message::{
+    AgentStatus, Approached, LogPosition, Order, OrderId, PeerAnswer, PeerRequest, ServerView,
+};
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
 use crate::state::HostState;
@@ -25,6 +29,9 @@ pub struct AgentSettings {
     pub active_master_role: RoleName,
     /// Rounds of patience with threads that hold locks when the writer role leaves.
     pub max_kill_retries: u32,
+    /// Hosts that may hold each role, as far as this host's configuration says.
+    pub role_hosts: BTreeMap<RoleName, BTreeSet<HostName>>,
+    pub rules: LeaseRules,
 }
 
 /// A configured role address found on the interface.
@@ -33,6 +40,8 @@ pub struct HeldAddress {
     pub role: Role,
     /// It carries our mark: an agent of 3.x put it there.
     pub ours: bool,
+    /// The kernel keeps it for ever.
+    pub permanent: bool,
 }
 
 /// What an agent has to know again after a restart within the same boot.
@@ -40,11 +49,20 @@ pub struct HeldAddress {
 pub struct AgentMemory {
     pub order: Option<Order>,
     /// The choice of a writer for which this server has all the data it could get.
-    pub caught_up_for: Option<u64>,
+    pub caught_up_for: Option<Epoch>,
     /// Replication from the old writer was stopped by us.
     pub holding: bool,
     /// Replication was stopped because the host is `ADMIN_OFFLINE`.
     pub stopped_for_offline: bool,
+    pub lease: Option<HolderLease>,
+    pub fencing: Option<Fencing>,
+    pub waits: Waits,
+    /// A copy of what the epoch file held, in case that file is older when it is read again.
+    pub durable: Durable,
+    /// The reading of the last renewal.
+    pub last_reading: Option<Moment>,
+    /// The greatest generation of the monitor's state that was shown.
+    pub generation: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +83,43 @@ pub enum AgentEvent {
         receiving: Option<bool>,
     },
     AddressesSeen(BTreeSet<HeldAddress>),
+    /// A session with the monitor began; its renewals go over no other.
+    SessionBegan {
+        session: u64,
+        lineage: u64,
+    },
+    SessionEnded {
+        session: u64,
+    },
+    /// The monitor answered the heartbeat that was sent at this reading of the boot clock.
+    Heard {
+        echo: Moment,
+    },
+    Granted(Grant),
+    /// Another agent asks something over its connection with this number.
+    PeerAsked {
+        asker: u64,
+        from: HostName,
+        request: PeerRequest,
+    },
+    PeerAnswered {
+        host: HostName,
+        answer: PeerAnswer,
+    },
+    /// The epoch file holds the state with this number, or could not be written.
+    DurableSaved {
+        number: u64,
+        outcome: Result<(), String>,
+    },
+    /// The same of the state file of this boot.
+    MemorySaved {
+        number: u64,
+        outcome: Result<(), String>,
+    },
+    /// The wall clock has gone on by so much more than the boot clock.
+    ClockJumped {
+        by: Duration,
+    },
     StepEnded {
         step: Step,
         outcome: StepOutcome,
@@ -78,7 +133,29 @@ pub enum AgentAction {
     /// Tell the neighbours where the address is now, several times over the first seconds.
     Announce(Role),
     Report(Box<AgentStatus>),
-    Save(AgentMemory),
+    /// Into the state file of this boot, before any action behind it; the end is told by [`AgentEvent::MemorySaved`].
+    Save {
+        number: u64,
+        memory: Box<AgentMemory>,
+    },
+    /// Into the epoch file, synced; the end is told by [`AgentEvent::DurableSaved`].
+    SaveDurable {
+        number: u64,
+        durable: Durable,
+    },
+    /// Over this session and no other.
+    Renew {
+        session: u64,
+        renewal: Renewal,
+    },
+    AskPeer {
+        host: HostName,
+        request: PeerRequest,
+    },
+    AnswerPeer {
+        asker: u64,
+        answer: PeerAnswer,
+    },
     Log(LogLevel, String),
 }
 
@@ -88,6 +165,11 @@ pub struct AgentMind {
     pub(super) settings: AgentSettings,
     pub(super) memory: AgentMemory,
     saved: AgentMemory,
+    pub(super) next_memory: u64,
+    /// The number of the last memory that is surely kept.
+    memory_saved: u64,
+    save_again_at: Option<Moment>,
+    pub(super) lease: LeaseDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -100,11 +182,11 @@ pub struct AgentMind {
     /// Replication was stopped for `ADMIN_OFFLINE` by this worker, and the server has not been restarted since.
     pub(super) stop_confirmed: bool,
     /// The choice of a writer that the catching up under way is for.
-    pub(super) catching_up_for: Option<u64>,
+    pub(super) catching_up_for: Option<Epoch>,
     pub(super) lock_rounds: u32,
     pub(super) position_due: bool,
     pub(super) clients_due: bool,
-    pub(super) released_at: Option<(OrderId, LogPosition)>,
+    pub(super) released_at: Option<(Epoch, LogPosition)>,
     /// A planned move that this host prepares for, and until when.
     pub(super) approach: Option<(OrderId, Moment)>,
     pub(super) approached: Option<Approached>,
@@ -114,11 +196,38 @@ pub struct AgentMind {
 }
 
 impl AgentMind {
-    /// `memory` is what the state file of this boot holds; the default when there is none.
-    pub fn new(settings: AgentSettings, memory: AgentMemory) -> Self {
+    /// `memory` is what the state file of this boot holds, `durable` what the epoch file holds; none where there is
+    /// no such file. Moments are of the boot clock.
+    pub fn new(
+        settings: AgentSettings,
+        memory: Option<AgentMemory>,
+        durable: Option<Durable>,
+        now: Moment,
+    ) -> Self {
+        let rules = settings.rules;
+        let never_written = durable.is_none();
+        let first_contact = memory.is_none() && never_written;
+        let (promiser, durable) = match &memory {
+            Some(memory) => {
+                let known = durable.unwrap_or_default().merged(memory.durable.clone());
+                (Promiser::after_restart(known.clone(), memory.waits, rules), known)
+            }
+            None => (Promiser::after_boot(now, durable.clone(), rules), durable.unwrap_or_default()),
+        };
+        let mut memory = memory.unwrap_or_default();
+        // The file of this boot may be older than the epoch file: what was given back since, or followed by a newer
+        // epoch, is held no more.
+        memory.lease.take_if(|lease| {
+            lease.epoch() > Epoch::NONE
+                && (lease.epoch() <= durable.released || lease.epoch() < durable.accepted)
+        });
         Self {
+            lease: LeaseDesk::new(promiser, durable, never_written, first_contact),
             settings,
             saved: memory.clone(),
+            next_memory: 1,
+            memory_saved: 0,
+            save_again_at: None,
             memory,
             server: ServerView::Unknown,
             believe_from: Moment::ZERO,
@@ -165,12 +274,55 @@ impl AgentMind {
                 }
             }
             AgentEvent::AddressesSeen(addresses) => self.addresses = Some(addresses),
+            AgentEvent::SessionBegan { session, lineage } => self.begin_session(session, lineage),
+            AgentEvent::SessionEnded { session } => {
+                self.lease.session.take_if(|current| *current == session);
+            }
+            AgentEvent::Heard { echo } => {
+                self.lease.contact = self.lease.contact.max(Some(echo.min(now)));
+            }
+            AgentEvent::Granted(grant) => self.take_in_grant(&grant),
+            AgentEvent::PeerAsked { asker, from, request } => {
+                self.take_in_request(now, asker, &from, request, &mut actions);
+            }
+            AgentEvent::PeerAnswered { host, answer } => {
+                self.take_in_peer_answer(now, &host, &answer, &mut actions);
+            }
+            AgentEvent::DurableSaved { number, outcome } => {
+                self.take_in_saved(now, number, outcome, &mut actions);
+            }
+            AgentEvent::MemorySaved { number, outcome } => self.take_in_memory_saved(now, number, &outcome),
+            AgentEvent::ClockJumped { by } => self.take_in_clock_jump(now, by, &mut actions),
             AgentEvent::StepEnded { step, outcome } => self.take_in_step(now, &step, outcome, &mut actions),
             AgentEvent::Tick => {}
         }
+        self.tend_lease(now, &mut actions);
         self.plan(now, &mut actions);
-        self.finish(&mut actions);
+        self.finish(now, &mut actions);
         actions
+    }
+
+    /// Up to which number memories are kept; what has not changed needs no new file.
+    pub(super) fn memory_kept(&self) -> u64 {
+        let all = self.memory_saved + 1 == self.next_memory && self.memory == self.saved;
+        if all { self.next_memory } else { self.memory_saved }
+    }
+
+    fn take_in_memory_saved(&mut self, now: Moment, number: u64, outcome: &Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.memory_saved = self.memory_saved.max(number);
+                self.save_again_at = None;
+            }
+            Err(_) => self.save_again_at = Some(now + RETRY),
+        }
+    }
+
+    fn begin_session(&mut self, session: u64, lineage: u64) {
+        self.lease.begin_session(session);
+        self.lease.promiser.note_lineage(lineage);
+        // Whoever was told something may not have heard it.
+        self.reported = None;
     }
 
     /// What the agent would report now; used when a session begins.
@@ -178,12 +330,15 @@ impl AgentMind {
         self.compose_status()
     }
 
-    fn finish(&mut self, actions: &mut Vec<AgentAction>) {
-        self.settle();
-        if self.memory != self.saved {
+    fn finish(&mut self, now: Moment, actions: &mut Vec<AgentAction>) {
+        self.settle(now);
+        if self.memory != self.saved || self.save_again_at.is_some_and(|at| now >= at) {
+            self.save_again_at = None;
             self.saved.clone_from(&self.memory);
+            let number = self.next_memory;
+            self.next_memory += 1;
             // Saved before anything else is carried out: a restart in the middle must find the order.
-            actions.insert(0, AgentAction::Save(self.memory.clone()));
+            actions.insert(0, AgentAction::Save { number, memory: Box::new(self.memory.clone()) });
         }
         let status = self.compose_status();
         if self.reported.as_ref() != Some(&status) {
@@ -193,6 +348,19 @@ impl AgentMind {
     }
 
     fn take_in_order(&mut self, order: Order, actions: &mut Vec<AgentAction>) {
+        let newest = self.memory.order.as_ref().map(|order| order.id);
+        if newest
+            .is_some_and(|newest| newest.instance == order.id.instance && order.id.number < newest.number)
+        {
+            let text = format!("Order {} comes after a newer one: it is not followed", order.id.number);
+            actions.push(AgentAction::Log(LogLevel::Warn, text));
+            return;
+        }
+        self.memory.generation = self.memory.generation.max(order.generation);
+        self.lease.confirmed = true;
+        if order.absolved {
+            self.lease.promiser.absolve();
+        }
         let before = self.memory.order.take();
         let had_writer = before.as_ref().is_some_and(|order| order.writer.is_some());
         let roles_before = before.as_ref().map(|order| order.roles.clone()).unwrap_or_default();
@@ -237,6 +405,7 @@ impl AgentMind {
         }
         self.retry_at.remove(&Lane::Server);
         self.lock_rounds = 0;
+        self.lease.killed &= !(view.is_up() || view == ServerView::Gone);
         if !view.is_up() {
             // Positions of a server that is started anew are read anew.
             self.gtid = None;
@@ -279,9 +448,7 @@ impl AgentMind {
             StepOutcome::Position(position) => {
                 self.problem.remove(&lane);
                 self.position_due = false;
-                if let Some(order) = &self.memory.order {
-                    self.released_at = Some((order.id, position));
-                }
+                self.released_at = self.memory.lease.as_ref().map(|lease| (lease.epoch(), position));
             }
             StepOutcome::LockHeld => {
                 self.lock_rounds += 1;
@@ -300,12 +467,19 @@ impl AgentMind {
 
     fn step_done(&mut self, now: Moment, step: &Step, actions: &mut Vec<AgentAction>) {
         match step {
-            Step::AddAddress(role) => {
-                let held = HeldAddress { role: role.clone(), ours: true };
-                self.addresses.get_or_insert_default().replace(held);
+            Step::AddAddress(role, lifetime) => {
+                self.see_address(role, *lifetime);
                 actions.push(AgentAction::Announce(role.clone()));
             }
+            Step::KeepAddresses(lifetimes) => {
+                for (role, lifetime) in lifetimes {
+                    if self.addresses.iter().flatten().any(|held| held.role == *role) {
+                        self.see_address(role, *lifetime);
+                    }
+                }
+            }
             Step::DropAddress(role) => {
+                self.forget_lifetime(role);
                 self.addresses.get_or_insert_default().retain(|held| held.role != *role);
             }
             Step::CloseWrites => {
@@ -350,7 +524,16 @@ impl AgentMind {
             Step::Approach(id) => {
                 self.end_approach(*id, Ok(()));
             }
+            Step::KillServer => self.lease.killed = true,
         }
+    }
+
+    fn see_address(&mut self, role: &Role, lifetime: Lifetime) {
+        let addresses = self.addresses.get_or_insert_default();
+        addresses.retain(|held| held.role != *role);
+        let permanent = lifetime == Lifetime::Forever;
+        addresses.insert(HeldAddress { role: role.clone(), ours: true, permanent });
+        self.note_lifetimes([(role.clone(), lifetime)]);
     }
 
     fn step_failed(&mut self, now: Moment, step: &Step, why: &str, actions: &mut Vec<AgentAction>) {
@@ -365,6 +548,8 @@ impl AgentMind {
             // monitor treats the data as that of a lost writer.
             Step::ReadPosition => self.position_due = false,
             Step::EndClients => self.clients_due = false,
+            // The address is off: what a server that can't be killed still does reaches no client of the writer.
+            Step::KillServer => self.lease.killed = true,
             Step::Approach(id) => {
                 self.end_approach(*id, Err(why.to_owned()));
                 return;

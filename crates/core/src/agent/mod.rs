@@ -3,6 +3,7 @@
 //! It carries out nothing. Two lanes of steps go on side by side, one for addresses and one for the server, so that an
 //! address never waits for a server that hangs.
 
+mod lease;
 mod mind;
 mod plan;
 mod report;
@@ -11,5 +12,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use lease::Fencing;
+pub(crate) use lease::describe as describe_proof;
 pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};
-pub use step::{Lane, Step, StepOutcome};
+pub use step::{Lane, Lifetime, Step, StepOutcome};

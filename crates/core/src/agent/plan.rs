@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::mind::{AgentAction, AgentMind};
-use super::step::{Lane, Step};
-use crate::message::{ServerView, Takeover, WriterGrant};
+use super::step::{Lane, Lifetime, Step};
+use crate::lease::kernel_lifetime;
+use crate::message::{ServerView, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
 use crate::state::HostState;
@@ -12,10 +13,10 @@ use crate::state::HostState;
 impl AgentMind {
     /// Starts the next step of every lane that is free.
     pub(super) fn plan(&mut self, now: Moment, actions: &mut Vec<AgentAction>) {
-        if let Some(grant) = self.grant().cloned()
-            && grant.takeover == Takeover::Keep
+        if let Some(promotion) = self.leased_promotion()
+            && promotion.takeover == Takeover::Keep
         {
-            self.memory.caught_up_for = Some(grant.choice);
+            self.memory.caught_up_for = Some(promotion.epoch);
         }
         for lane in Lane::ALL {
             let waiting = self.retry_at.get(&lane).is_some_and(|at| now < *at);
@@ -23,8 +24,9 @@ impl AgentMind {
                 continue;
             }
             let next = match lane {
-                Lane::Address => self.next_address_step(),
-                Lane::Server => self.next_server_step(),
+                Lane::Address => self.next_address_step(now),
+                Lane::Server => self.next_server_step(now),
+                Lane::Process => self.must_kill_server(now).then_some(Step::KillServer),
             };
             if let Some(step) = next {
                 self.note_begin(&step);
@@ -38,7 +40,7 @@ impl AgentMind {
     fn note_begin(&mut self, step: &Step) {
         match step {
             Step::CatchUp(takeover) => {
-                self.catching_up_for = self.grant().map(|grant| grant.choice);
+                self.catching_up_for = self.leased_promotion().map(|promotion| promotion.epoch);
                 self.memory.holding |= *takeover == Takeover::Lost;
             }
             Step::StopReplication => self.memory.stopped_for_offline = true,
@@ -47,33 +49,30 @@ impl AgentMind {
     }
 
     /// Whether nothing is left to do for the order.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self, now: Moment) {
         let Some(order) = &self.memory.order else { return };
         let id = order.id;
         let server_settled = match self.server {
             ServerView::Up { writable } => {
-                writable == order.writer.is_some() && self.next_server_step().is_none()
+                writable == order.writer.is_some() && self.next_server_step(now).is_none()
             }
             ServerView::Unknown | ServerView::Silent { .. } | ServerView::Refusing | ServerView::Gone => {
                 order.writer.is_none()
             }
         };
         let busy = self.busy.keys().next().is_some();
-        if !busy && server_settled && self.next_address_step().is_none() {
+        let leased = order.writer.is_none() || self.leased_promotion().is_some();
+        if !busy && leased && server_settled && self.next_address_step(now).is_none() {
             self.applied = Some(id);
         }
     }
 
-    fn grant(&self) -> Option<&WriterGrant> {
-        self.memory.order.as_ref()?.writer.as_ref()
-    }
-
     /// Whether this server has all the data that the writer it was chosen to be needs.
     fn has_caught_up(&self) -> bool {
-        self.grant().is_some_and(|grant| self.memory.caught_up_for == Some(grant.choice))
+        self.leased_promotion().is_some_and(|promotion| self.memory.caught_up_for == Some(promotion.epoch))
     }
 
-    fn is_writer_role(&self, role: &Role) -> bool {
+    pub(super) fn is_writer_role(&self, role: &Role) -> bool {
         *role.name() == self.settings.active_master_role
     }
 
@@ -85,19 +84,30 @@ impl AgentMind {
     }
 
     /// Roles whose address should be on the interface now; `None` while nothing is known of the interface.
-    fn wanted_addresses(&self) -> Option<BTreeSet<Role>> {
+    fn wanted_addresses(&self, now: Moment) -> Option<BTreeSet<Role>> {
         let held = self.addresses.as_ref()?;
         let Some(order) = &self.memory.order else {
             // First contact of this boot: what we put there in an earlier life is taken down, what somebody else
             // put there stays until a monitor has spoken.
             return Some(held.iter().filter(|held| !held.ours).map(|held| held.role.clone()).collect());
         };
-        let gone = self.server == ServerView::Gone;
-        Some(order.roles.iter().filter(|role| !(gone && self.is_writer_role(role))).cloned().collect())
+        let serves = self.server != ServerView::Gone
+            && self.memory.fencing.is_none()
+            && self.promotion().is_some()
+            && self.memory.lease.is_some();
+        let is_held = |role: &Role| held.iter().any(|held| held.role == *role);
+        let wanted = order.roles.iter().filter(|role| {
+            if self.is_writer_role(role) {
+                return serves;
+            }
+            // A program that was started again leaves to the kernel what it does not know enough of.
+            !self.has_lost_contact(now) && (self.lease.confirmed || is_held(role))
+        });
+        Some(wanted.cloned().collect())
     }
 
-    fn next_address_step(&self) -> Option<Step> {
-        let wanted = self.wanted_addresses()?;
+    fn next_address_step(&self, now: Moment) -> Option<Step> {
+        let wanted = self.wanted_addresses(now)?;
         let held = self.addresses.as_ref()?;
         let surplus = held.iter().find(|held| {
             !wanted.contains(&held.role) && (!self.is_writer_role(&held.role) || self.may_drop_writer())
@@ -105,15 +115,34 @@ impl AgentMind {
         if let Some(surplus) = surplus {
             return Some(Step::DropAddress(surplus.role.clone()));
         }
+        self.memory.order.as_ref()?;
+        // The writer's address that waits for its server to be closed serves on meanwhile, as long as the lease lasts.
+        let leaving =
+            held.iter().filter(|held| held.ours && !held.permanent && self.is_writer_role(&held.role));
+        let kept = wanted.iter().chain(leaving.map(|held| &held.role)).cloned().collect();
+        if let Some(step) = self.addresses_to_keep(&kept) {
+            return Some(step);
+        }
         let is_held = |role: &Role| held.iter().any(|held| held.role == *role);
-        let serves_writes = self.server.is_writable() && self.has_caught_up();
-        let missing =
-            wanted.iter().find(|role| !is_held(role) && (!self.is_writer_role(role) || serves_writes));
-        missing.map(|role| Step::AddAddress(role.clone()))
+        let serves_writes = self.server.is_writable() && self.has_caught_up() && self.may_open(now);
+        wanted.iter().filter(|role| !is_held(role) && (!self.is_writer_role(role) || serves_writes)).find_map(
+            |role| {
+                let lifetime = self.lifetime_of(role)?;
+                // What is too short for the kernel's whole seconds is not worth an address.
+                let lasts = match lifetime {
+                    Lifetime::Forever => true,
+                    Lifetime::Until(until) => !kernel_lifetime(until.since(now)).is_zero(),
+                };
+                lasts.then(|| Step::AddAddress(role.clone(), lifetime))
+            },
+        )
     }
 
     /// A server that cannot be spoken to loses its address first; one that can is closed, read and emptied before.
     fn may_drop_writer(&self) -> bool {
+        if self.memory.fencing.is_some() {
+            return true;
+        }
         match self.server {
             ServerView::Up { writable } => {
                 let still_opening = matches!(self.busy.get(&Lane::Server), Some(Step::OpenWrites));
@@ -123,40 +152,48 @@ impl AgentMind {
         }
     }
 
-    fn next_server_step(&self) -> Option<Step> {
+    fn next_server_step(&self, now: Moment) -> Option<Step> {
         let ServerView::Up { writable } = self.server else { return None };
-        self.next_write_step(writable)
+        self.next_write_step(now, writable)
             .or_else(|| self.next_replication_step())
             .or_else(|| self.approach.map(|(id, _)| Step::Approach(id)))
     }
 
-    fn next_write_step(&self, writable: bool) -> Option<Step> {
-        if let Some(grant) = self.grant() {
-            if self.has_caught_up() {
+    fn next_write_step(&self, now: Moment, writable: bool) -> Option<Step> {
+        if let Some(promotion) = self.leased_promotion().filter(|_| self.memory.fencing.is_none()) {
+            if self.has_caught_up() && self.may_open(now) {
                 return (!writable).then_some(Step::OpenWrites);
             }
             // A server that came up writable by itself lacks data all the same.
-            if !writable {
+            if !writable && !self.has_caught_up() {
                 return Some(if self.memory.stopped_for_offline {
                     Step::StartReplication
-                } else if self.memory.holding && !grant.hold {
+                } else if self.memory.holding && !promotion.hold {
                     Step::ResumeReceiving
                 } else {
-                    Step::CatchUp(grant.takeover.clone())
+                    Step::CatchUp(promotion.takeover.clone())
                 });
             }
         }
         if writable {
-            if self.adopts_running_writer() || self.addresses.is_none() {
+            // A newer promotion of a writer is on its way to the disk: it goes on by the lease it has.
+            let goes_on = self.may_write(now) && self.leased_promotion().is_none();
+            if goes_on || self.addresses.is_none() {
                 return None;
             }
-            let impatient = self.lock_rounds >= self.settings.max_kill_retries;
+            let impatient = self.lock_rounds >= self.patience();
             return Some(if impatient { Step::EndWriters } else { Step::CloseWrites });
         }
-        if self.position_due {
+        if self.position_due && self.memory.fencing.is_none() {
             return Some(Step::ReadPosition);
         }
         self.clients_due.then_some(Step::EndClients)
+    }
+
+    /// Rounds of patience with those who hold locks: none when the lease runs out.
+    fn patience(&self) -> u32 {
+        let wanted = self.memory.fencing.is_some() || self.promotion().is_some();
+        if wanted && self.memory.lease.is_some() { 1 } else { self.settings.max_kill_retries }
     }
 
     fn next_replication_step(&self) -> Option<Step> {
@@ -173,8 +210,9 @@ impl AgentMind {
         let order = self.memory.order.as_ref();
         // While there is no writer at all nothing has been compared yet: only another writer, or the monitor's word,
         // ends a hold.
-        let hold_on =
-            self.grant().map_or(order.is_none_or(|order| order.active_master.is_none()), |grant| grant.hold);
+        let hold_on = self
+            .promotion()
+            .map_or(order.is_none_or(|order| order.active_master.is_none()), |promotion| promotion.hold);
         if !hold_on {
             return Some(Step::ResumeReceiving);
         }

@@ -2,9 +2,39 @@
 
 use super::mind::AgentMind;
 use super::step::{Lane, Step};
-use crate::message::{AgentStatus, ServerView};
+use crate::lease::Duty;
+use crate::message::{AgentStatus, LeaseHeld, LeaseStatus, PromiseGiven, ServerView};
 
 impl AgentMind {
+    /// Only what is surely on disk is said of epochs.
+    fn lease_status(&self) -> LeaseStatus {
+        let durable = &self.lease.durable;
+        let told = self.lease.told_duty();
+        LeaseStatus {
+            accepted: durable.accepted,
+            released: durable.released,
+            longest: durable.longest,
+            lineage: durable.lineage,
+            held: self.memory.lease.as_ref().map(|lease| LeaseHeld {
+                epoch: lease.epoch(),
+                list: lease.list().clone(),
+                duty: told.unwrap_or(Duty::Wait),
+                by_promise: lease.is_kept_by_promises(),
+            }),
+            promise: self
+                .lease
+                .promiser
+                .waits()
+                .promised_until
+                .zip(durable.promise.clone())
+                .map(|(until, promise)| PromiseGiven { promise, until }),
+            promised: durable.promise.as_ref().map(|promise| promise.epoch).unwrap_or_default(),
+            refusal: self.lease.refusal.clone(),
+            generation: self.memory.generation,
+            contacts: self.lease.contacts.keys().cloned().collect(),
+        }
+    }
+
     fn has_looked(&self) -> bool {
         self.addresses.is_some() && self.server != ServerView::Unknown
     }
@@ -14,7 +44,7 @@ impl AgentMind {
     pub(super) fn compose_status(&self) -> AgentStatus {
         let mut held: std::collections::BTreeSet<_> =
             self.addresses.iter().flatten().map(|held| held.role.clone()).collect();
-        if let Some(Step::AddAddress(role)) = self.busy.get(&Lane::Address) {
+        if let Some(Step::AddAddress(role, _)) = self.busy.get(&Lane::Address) {
             held.insert(role.clone());
         }
         let server = match (self.server, self.busy.get(&Lane::Server)) {
@@ -32,6 +62,7 @@ impl AgentMind {
             roles: order.map(|order| order.roles.clone()).unwrap_or_default(),
             held,
             server,
+            lease: self.lease_status(),
             released_at: self.released_at.clone(),
             approached: self.approached.clone(),
             holding: self.memory.holding,

@@ -1,6 +1,9 @@
 //! The single things an agent can do to its host, each with a bounded time given by the shell.
 
+use std::collections::BTreeMap;
+
 use crate::message::{LogPosition, OrderId, Takeover};
+use crate::moment::Moment;
 use crate::names::Role;
 
 /// Steps of one lane are carried out one after the other, lanes side by side.
@@ -8,16 +11,29 @@ use crate::names::Role;
 pub enum Lane {
     Address,
     Server,
+    /// The server's process, for when the server itself does not answer any more.
+    Process,
 }
 
 impl Lane {
-    pub const ALL: [Lane; 2] = [Self::Address, Self::Server];
+    pub const ALL: [Lane; 3] = [Self::Address, Self::Server, Self::Process];
+}
+
+/// Until when the kernel may keep an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lifetime {
+    /// On the boot clock. The shell hands the kernel whole seconds, by [`crate::lease::kernel_lifetime`].
+    Until(Moment),
+    Forever,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    AddAddress(Role),
+    AddAddress(Role, Lifetime),
     DropAddress(Role),
+    /// Renew lifetimes, all in one go. What is left of one is too short for a whole second: a finite lifetime stays as
+    /// it is, a permanent address is taken off.
+    KeepAddresses(BTreeMap<Role, Lifetime>),
     /// Read-only, with a short wait for locks.
     CloseWrites,
     OpenWrites,
@@ -33,12 +49,15 @@ pub enum Step {
     StopReceiving,
     ResumeReceiving,
     Approach(OrderId),
+    /// SIGKILL to the server.
+    KillServer,
 }
 
 impl Step {
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::AddAddress(_) | Self::DropAddress(_) => Lane::Address,
+            Self::AddAddress(..) | Self::DropAddress(_) | Self::KeepAddresses(_) => Lane::Address,
+            Self::KillServer => Lane::Process,
             Self::CloseWrites
             | Self::OpenWrites
             | Self::ReadPosition
@@ -56,7 +75,9 @@ impl Step {
     /// The step in words, for the log.
     pub fn describe(&self) -> String {
         match self {
-            Self::AddAddress(role) => format!("add the address of {role}"),
+            Self::KeepAddresses(_) => "renew the lifetimes of the addresses".to_owned(),
+            Self::KillServer => "kill the server, which may still take writes".to_owned(),
+            Self::AddAddress(role, _) => format!("add the address of {role}"),
             Self::DropAddress(role) => format!("take off the address of {role}"),
             Self::CloseWrites => "make the server read-only".to_owned(),
             Self::OpenWrites => "make the server writable".to_owned(),

@@ -30,6 +30,8 @@ Valid commands are:
 const HELP_OF_3: &str = "
 New in MMM 3:
     watch                             - show status again each second
+    show --long                       - with the writer's lease, and why the role is where it is
+    confirm_dead <host>               - your word that host <host> is off: another may take its role
     set_offline --force <host>        - also when nobody can take over the writer role
     --json show|checks|mode           - the same as JSON
 ";
@@ -49,7 +51,8 @@ impl Cluster {
             ["help"] => format!("{HELP}{HELP_OF_3}"),
             ["ping"] => "OK: Pinged successfully!".to_owned(),
             ["show"] => self.show(),
-            ["--json", "show"] => self.show_json().to_string(),
+            ["show", "--long"] => self.show_long(now),
+            ["--json", "show"] => self.show_json(now).to_string(),
             ["checks", rest @ ..] if rest.len() <= 2 => self.checks(rest),
             ["--json", "checks", rest @ ..] if rest.len() <= 2 => {
                 self.checks_json(rest).map_or_else(|error| error, |value| value.to_string())
@@ -59,7 +62,9 @@ impl Cluster {
             ["set_active"] => self.switch_mode(Mode::Active, actions),
             ["set_manual"] => self.switch_mode(Mode::Manual, actions),
             ["set_passive"] => self.switch_mode(Mode::Passive, actions),
-            ["set_online" | "set_offline" | "move_role" | "set_ip", ..] if !self.has_started() => {
+            ["set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead", ..]
+                if !self.has_started() =>
+            {
                 "ERROR: The monitor has not finished its initial checks. Try again in some seconds."
                     .to_owned()
             }
@@ -78,6 +83,8 @@ impl Cluster {
                 // The answer comes when the target has caught up.
                 None => return,
             },
+            ["confirm_dead", host] => self.confirm_dead(now, host, false, actions),
+            ["confirm_dead", "--yes", host] => self.confirm_dead(now, host, true, actions),
             ["set_ip", ip, host] => self.set_ip(ip, host, actions),
             _ => invalid(),
         };
@@ -92,6 +99,7 @@ impl Cluster {
         let text = format!("Admin changed mode from '{}' to '{mode}'", self.mode);
         actions.push(Action::log(LogLevel::Info, text));
         self.mode = mode;
+        self.conflict = false;
         "Admin switched to passive mode.".clone_into(&mut self.passive_cause);
         format!("OK: Switched into {word} mode.")
     }
@@ -317,6 +325,9 @@ impl Cluster {
         ));
         self.set_state(now, &name, HostState::Online, actions);
         self.assign(&address, &name);
+        if let Some(slot) = self.slots.get_mut(&address) {
+            slot.forced = true;
+        }
         format!(
             "OK: Role '{role}' has been moved from '{from}' to '{name}' enforcedly. Now you can wait some time and check new roles info!"
         )

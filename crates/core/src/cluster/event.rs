@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::check::{CheckKind, Verdict};
+use crate::lease::{Epoch, GrantRecord, Renewal};
 use crate::message::{AgentStatus, ToAgent};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
@@ -45,8 +48,20 @@ pub enum Event {
         host: HostName,
         reason: String,
     },
+    /// The holder of the writer's lease, or a host that was promoted, asks for a grant.
+    Renewed {
+        host: HostName,
+        renewal: Renewal,
+    },
+    /// The state with this number is on disk, or could not be written.
+    StateSaved {
+        number: u64,
+        outcome: Result<(), String>,
+    },
     HostKillEnded {
         host: HostName,
+        /// The epoch that was granted when the program was started.
+        epoch: Epoch,
         outcome: Result<(), String>,
     },
     /// A line came in on the control port.
@@ -54,6 +69,27 @@ pub enum Event {
         client: u64,
         line: String,
     },
+}
+
+/// What a monitor has to know of leases after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MonitorState {
+    /// Told apart from the state of any other monitor, and from one that was made anew, by this random number.
+    pub lineage: u64,
+    /// How often it has been written.
+    pub generation: u64,
+    /// The greatest epoch given out.
+    pub issued: Epoch,
+    /// The last lease that was granted.
+    pub record: Option<GrantRecord>,
+}
+
+/// What a starting monitor found of its own state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    Good(MonitorState),
+    /// Something, but not the newest; or nothing at all. With the reason, for people.
+    Lost(Option<MonitorState>, String),
 }
 
 /// Something to be done.
@@ -67,6 +103,12 @@ pub enum Action {
     KillHost {
         host: HostName,
         ping: bool,
+        epoch: Epoch,
+    },
+    /// Make this durable, and say so by [`Event::StateSaved`].
+    SaveState {
+        number: u64,
+        state: MonitorState,
     },
     Answer {
         client: u64,

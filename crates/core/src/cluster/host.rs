@@ -1,12 +1,11 @@
 //! One host as the monitor knows it: its checks, its agent, its state and how often it left ONLINE.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::check::{Check, CheckKind};
 use crate::message::{AgentStatus, Order, ServerView};
 use crate::moment::Moment;
-use crate::names::Role;
 use crate::state::HostState;
 
 /// What became of killing a host that could not be told to let go of its roles.
@@ -30,6 +29,8 @@ pub(super) struct Agent {
     pub(super) silent_since: Option<Moment>,
     /// Since when the agent has been saying that its server has ended.
     pub(super) gone_since: Option<Moment>,
+    /// When the session was lost, or when another agent was last heard to be asked by this one.
+    pub(super) lost_at: Moment,
     pub(super) sent: Option<(Order, Moment)>,
 }
 
@@ -46,7 +47,8 @@ pub(super) struct Host {
     /// How long it had been down when it came back, if that was short and within the same boot.
     pub(super) quick_return: Option<Duration>,
     pub(super) kill: Kill,
-    pub(super) warned_unfenced: BTreeSet<Role>,
+    /// It was taken out because its lease ran out, and its agent has not been heard since.
+    pub(super) lease_lost: bool,
 }
 
 impl Host {
@@ -61,7 +63,7 @@ impl Host {
             down: None,
             quick_return: None,
             kill: Kill::NotTried,
-            warned_unfenced: BTreeSet::new(),
+            lease_lost: false,
         }
     }
 

@@ -6,10 +6,13 @@
 mod command;
 mod event;
 mod host;
+mod keeper;
+mod lease;
 mod moves;
 mod placement;
 mod rules;
 mod show;
+mod show_lease;
 mod slots;
 mod startup;
 mod transition;
@@ -21,18 +24,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use host::Host;
+use keeper::{Keeper, Trust};
 use moves::Move;
 use slots::Slot;
 use startup::Phase;
 
 use crate::check::{Check, CheckKind, Turn, Verdict};
+use crate::lease::{Epoch, LeaseRules};
 use crate::message::{AgentStatus, Order, OrderId, ToAgent};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::settings::{HostMode, Settings};
 use crate::state::{HostState, Mode};
 
-pub use event::{Action, Event, LogLevel, Restored};
+pub use event::{Action, Event, FoundState, LogLevel, MonitorState, Restored};
 pub use rules::Rule;
 
 /// The full state is sent again after this long, as a repair and not as the way news travels.
@@ -58,15 +63,36 @@ pub struct Cluster {
     network_since: Moment,
     restored: Option<Restored>,
     next_number: u64,
-    next_choice: u64,
+    keeper: Keeper,
+    /// Promises that hosts have given: for which epoch, and until when on this clock.
+    promises: BTreeMap<HostName, (Epoch, Moment)>,
+    /// Hosts of which the operator said that they are dead while nothing was known of leases.
+    confirmed_dead: BTreeSet<HostName>,
+    /// The greatest epoch that each host was ever promoted with.
+    promoted: BTreeMap<HostName, Epoch>,
+    told_refusals: BTreeMap<HostName, Epoch>,
+    /// Passive since the start found the writer's address on several hosts.
+    conflict: bool,
+    last_step: Moment,
     /// When the first of both masters became ONLINE, in wait mode.
     first_master_online: Option<Moment>,
     saved: Option<String>,
 }
 
 impl Cluster {
-    /// `restored` is what the status file says; `None` when there is none.
-    pub fn new(settings: Settings, restored: Option<Restored>) -> Self {
+    /// `restored` is what the status file says, `found` what the epoch file says.
+    pub fn new(settings: Settings, restored: Option<Restored>, found: FoundState, now: Moment) -> Self {
+        Self::with_rules(settings, restored, found, now, LeaseRules::ALL)
+    }
+
+    /// The same by other rules, to show what each of them is for.
+    pub fn with_rules(
+        settings: Settings,
+        restored: Option<Restored>,
+        found: FoundState,
+        now: Moment,
+        rules: LeaseRules,
+    ) -> Self {
         Self {
             hosts: settings.hosts.keys().map(|name| (name.clone(), Host::new())).collect(),
             slots: settings.all_roles().map(|role| (role, Slot::default())).collect(),
@@ -79,7 +105,13 @@ impl Cluster {
             network_since: Moment::ZERO,
             restored,
             next_number: 1,
-            next_choice: settings.instance,
+            keeper: Keeper::new(found, settings.instance, rules, now),
+            promises: BTreeMap::new(),
+            confirmed_dead: BTreeSet::new(),
+            promoted: BTreeMap::new(),
+            told_refusals: BTreeMap::new(),
+            conflict: false,
+            last_step: now,
             first_master_online: None,
             saved: None,
             settings,
@@ -90,26 +122,43 @@ impl Cluster {
     #[must_use]
     pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.notice_stall(now);
         match event {
             Event::Tick => {}
+            Event::Renewed { host, renewal } => self.take_in_renewal(now, &host, &renewal, &mut actions),
+            Event::StateSaved { number, outcome } => {
+                self.keeper.take_in_saved(now, number, outcome, &mut actions);
+            }
             Event::NetworkChecked { reachable } => self.take_in_network(now, reachable, &mut actions),
             Event::Checked { host, kind, verdict, started, stamp } => {
                 self.take_in_check(now, &host, kind, &verdict, started, &stamp, &mut actions);
             }
             Event::AgentConnected { host, status } => {
-                self.take_in_agent(&host, &mut actions);
+                self.take_in_agent(now, &host, &mut actions);
                 self.take_in_status(now, &host, *status, &mut actions);
             }
             Event::AgentReported { host, status } => {
                 self.take_in_status(now, &host, *status, &mut actions);
             }
-            Event::AgentLost { host, reason } => self.lose_agent(&host, &reason, &mut actions),
+            Event::AgentLost { host, reason } => self.lose_agent(now, &host, &reason, &mut actions),
             Event::AgentRefused { host, reason } => self.be_refused(now, &host, &reason, &mut actions),
-            Event::HostKillEnded { host, outcome } => self.end_kill(now, &host, outcome, &mut actions),
+            Event::HostKillEnded { host, epoch, outcome } => {
+                self.end_kill(now, &host, epoch, outcome, &mut actions);
+            }
             Event::Commanded { client, line } => self.obey(now, client, &line, &mut actions),
         }
         self.react(now, &mut actions);
         actions
+    }
+
+    /// Whether it is known who was granted the last lease.
+    pub fn knows_leases(&self) -> bool {
+        self.keeper.trust == Trust::Known
+    }
+
+    /// The number of this monitor's state, with which each session begins.
+    pub fn lineage(&self) -> u64 {
+        self.keeper.lineage()
     }
 
     pub fn mode(&self) -> Mode {
@@ -140,6 +189,8 @@ impl Cluster {
 
     fn react(&mut self, now: Moment, actions: &mut Vec<Action>) {
         self.refused.retain(|_, at| now.since(*at) < REFUSED_FOR);
+        self.note_contacts(now);
+        self.keeper.save(now, actions);
         if !self.refused.is_empty() {
             return;
         }
@@ -149,13 +200,17 @@ impl Cluster {
         if !self.has_started() || !self.network {
             return;
         }
+        self.restore_trust(now, actions);
         if self.mode != Mode::Passive {
             self.update_states(now, actions);
             self.leave_wait_mode(now, actions);
             self.free_kept_roles(actions);
+            self.pass_on_stuck_role(now, actions);
             self.progress_moves(now, actions);
             self.place_roles(now, actions);
+            self.kill_lost_hosts(now, actions);
             self.settle_slots(now, actions);
+            self.keeper.save(now, actions);
             self.lift_holds(actions);
             self.send_orders(now, actions);
             self.save_status(actions);
@@ -166,6 +221,8 @@ impl Cluster {
         let before = std::mem::replace(&mut self.network, reachable);
         if before != reachable {
             self.network_since = now;
+            // What others did meanwhile could not be seen from here.
+            self.keeper.wait_anew(now);
             // Failures from before count for nothing: nobody could see whether they lasted.
             for host in self.hosts.values_mut() {
                 host.checks.values_mut().for_each(Check::forgive);
@@ -236,16 +293,24 @@ impl Cluster {
         }
     }
 
-    fn take_in_agent(&mut self, name: &HostName, actions: &mut Vec<Action>) {
+    fn take_in_agent(&mut self, now: Moment, name: &HostName, actions: &mut Vec<Action>) {
+        // It may have been asked by others what it has not told yet: their addresses last as long again.
+        for host in self.hosts.values_mut().filter(|host| !host.agent.connected) {
+            host.agent.lost_at = now;
+        }
         let Some(host) = self.hosts.get_mut(name) else { return };
         let was_lost = host.agent.tried && !host.agent.connected;
         host.agent.connected = true;
         host.agent.tried = true;
+        host.lease_lost = false;
         // Whatever was sent before may not have arrived.
         host.agent.sent = None;
-        host.kill = host::Kill::NotTried;
-        host.warned_unfenced.clear();
+        if host.kill != host::Kill::Running {
+            host.kill = host::Kill::NotTried;
+        }
+        self.confirmed_dead.remove(name);
         if was_lost {
+            self.announce_all(actions);
             actions.push(Action::log(LogLevel::Info, format!("Agent on host '{name}' is reachable again")));
         }
     }
@@ -260,6 +325,7 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let dropped: Vec<Role> = host.agent.status.held.difference(&status.held).cloned().collect();
         host.take_in_status(now, status);
+        self.take_in_lease_status(now, name, actions);
         for role in dropped {
             let Some(slot) = self.slots.get(&role) else { continue };
             // A host that kept an address it had lost answered for it until now: whoever asked meanwhile knows it there.
@@ -277,12 +343,15 @@ impl Cluster {
             );
             actions.push(Action::log(LogLevel::Fatal, text));
         }
-        self.lose_agent(name, reason, actions);
+        self.lose_agent(now, name, reason, actions);
     }
 
-    fn lose_agent(&mut self, name: &HostName, reason: &str, actions: &mut Vec<Action>) {
+    fn lose_agent(&mut self, now: Moment, name: &HostName, reason: &str, actions: &mut Vec<Action>) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let news = host.agent.connected || !host.agent.tried;
+        if news {
+            host.agent.lost_at = now;
+        }
         host.agent.connected = false;
         host.agent.tried = true;
         // What the agent does not say any more is no evidence of a server that hangs.
@@ -336,8 +405,9 @@ impl Cluster {
         for name in names {
             let id = OrderId { instance: self.settings.instance, number: self.next_number };
             let order = self.order_for(&name, id);
+            let waits = self.must_not_be_told_yet(&name);
             let Some(host) = self.hosts.get_mut(&name) else { continue };
-            if !host.agent.connected {
+            if !host.agent.connected || waits {
                 continue;
             }
             let order = match &host.agent.sent {
@@ -357,6 +427,20 @@ impl Cluster {
         }
     }
 
+    /// An order without the writer role would take it from a host that may go on with it: it is told nothing before
+    /// its promotion is ready, or before it is known who holds what.
+    fn must_not_be_told_yet(&self, name: &HostName) -> bool {
+        let Some(host) = self.hosts.get(name) else { return true };
+        let lease = &host.agent.status.lease;
+        let held = lease.held.is_some();
+        if self.keeper.trust != Trust::Known {
+            let greatest = self.hosts.values().map(|host| host.agent.status.lease.accepted).max();
+            return held && greatest.is_none_or(|greatest| lease.accepted >= greatest);
+        }
+        let slot = self.writer_role().and_then(|role| self.slots.get(role));
+        held && slot.is_some_and(|slot| slot.holder.as_ref() == Some(name) && slot.grant.is_none())
+    }
+
     fn order_for(&self, name: &HostName, id: OrderId) -> Order {
         let writer = self.slots.iter().find(|(role, _)| self.settings.is_writer(role)).map(|(_, slot)| slot);
         let granted_to = writer.filter(|slot| slot.grant.is_some()).and_then(|slot| slot.holder.clone());
@@ -371,6 +455,12 @@ impl Cluster {
                 .collect(),
             writer: writer.filter(|_| granted_to.as_ref() == Some(name)).and_then(|slot| slot.grant.clone()),
             active_master: granted_to,
+            release: self.release_for(name),
+            terms: self.settings.terms,
+            absolved: self.hosts.get(name).is_some_and(|host| {
+                self.keeper.absolved.get(name).is_some_and(|boot| *boot == host.agent.status.boot_id)
+            }),
+            generation: self.keeper.generation(),
         }
     }
 

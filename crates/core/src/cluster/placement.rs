@@ -67,7 +67,15 @@ impl Cluster {
             .map(|(role, _)| role.clone())
             .collect();
         for role in orphans {
-            let hosts = self.eligible_hosts(now, role.name());
+            let mut hosts = self.eligible_hosts(now, role.name());
+            if self.settings.is_writer(&role) {
+                hosts.retain(|host| self.may_be_chosen(now, host));
+                // A holder that is there and did not renew in time is the last choice.
+                let stuck = self.stuck_holder(now);
+                if hosts.len() > 1 {
+                    hosts.retain(|host| Some(host) != stuck.as_ref());
+                }
+            }
             let preferred = self.settings.roles.get(role.name()).and_then(|settings| settings.prefer.clone());
             let chosen = preferred
                 .filter(|host| mode == RoleMode::Exclusive && hosts.contains(host))
@@ -78,6 +86,16 @@ impl Cluster {
                 actions.push(Action::log(LogLevel::Info, text));
             }
         }
+    }
+
+    /// Whether a host may be chosen as the writer: nobody else holds the role, or who does is there to give it back.
+    fn may_be_chosen(&self, now: Moment, host: &HostName) -> bool {
+        let holder_answers = self
+            .record()
+            .and_then(|record| self.hosts.get(&record.host))
+            .is_some_and(|holder| holder.agent.connected);
+        self.writer_proof(now, host).is_ok()
+            || (holder_answers && self.keeper.trust == super::keeper::Trust::Known)
     }
 
     fn obey_preferences(&mut self, now: Moment, actions: &mut Vec<Action>) {

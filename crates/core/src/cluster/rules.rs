@@ -21,6 +21,14 @@ pub(super) struct Facts {
     pub(super) is_active_master: bool,
     /// The agent of the active master says that its server is well.
     pub(super) vouched: bool,
+    /// It has the lease in the book, heard of just now or by a promise.
+    pub(super) holds_lease: bool,
+    /// Its lease has run out, and somebody could take its place.
+    pub(super) lease_ran_out: bool,
+    /// Its lease ran out, and its agent has not been heard since.
+    pub(super) lease_lost: bool,
+    /// Its server has ended, and may still be restarted in place.
+    pub(super) in_grace: bool,
     pub(super) there_is_an_active_master: bool,
     pub(super) may_be_active_master: bool,
     pub(super) peer_online: bool,
@@ -39,6 +47,8 @@ pub(super) struct Facts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     ServerLost,
+    LeaseRanOut,
+    BackWithLease,
     ReplicationBroken,
     ReplicationBehind,
     LostWhileAwaitingRecovery,
@@ -82,9 +92,18 @@ pub(super) fn judge(facts: &Facts) -> Option<(Rule, HostState)> {
 
 fn judge_online(facts: &Facts) -> Option<(Rule, HostState)> {
     if !facts.alive() {
-        // A probe that fails while the holder's own agent sees a healthy server says something about the way there.
-        let spared = facts.is_active_master && facts.vouched;
-        return (!spared).then_some((Rule::ServerLost, HostState::HardOffline));
+        // A probe that fails while the holder's own agent, or one that promised it something, says that it lives, says
+        // something about the way there.
+        let spared = facts.is_active_master && (facts.vouched || facts.holds_lease || facts.in_grace);
+        if !spared {
+            return Some((Rule::ServerLost, HostState::HardOffline));
+        }
+    }
+    if facts.lease_ran_out {
+        return Some((Rule::LeaseRanOut, HostState::HardOffline));
+    }
+    if !facts.alive() {
+        return None;
     }
     let witness = facts.peer_is_witness() && facts.peer_online_for >= FRESHLY_ONLINE;
     if facts.is_active_master || !witness {
@@ -97,6 +116,9 @@ fn judge_online(facts: &Facts) -> Option<(Rule, HostState)> {
 }
 
 fn judge_awaiting(facts: &Facts) -> Option<(Rule, HostState)> {
+    if facts.holds_lease {
+        return Some((Rule::BackWithLease, HostState::Online));
+    }
     if !facts.alive() {
         return Some((Rule::LostWhileAwaitingRecovery, HostState::HardOffline));
     }
@@ -115,7 +137,11 @@ fn judge_awaiting(facts: &Facts) -> Option<(Rule, HostState)> {
 }
 
 fn judge_offline(facts: &Facts) -> Option<(Rule, HostState)> {
-    if !facts.alive() {
+    if facts.holds_lease {
+        return Some((Rule::BackWithLease, HostState::Online));
+    }
+    // Whatever its checks say, its addresses are gone, and nothing can be placed there before its agent is back.
+    if !facts.alive() || facts.lease_lost {
         return None;
     }
     if facts.there_is_an_active_master || !facts.may_be_active_master {
@@ -130,6 +156,9 @@ fn judge_offline(facts: &Facts) -> Option<(Rule, HostState)> {
 }
 
 fn judge_replication(facts: &Facts) -> Option<(Rule, HostState)> {
+    if facts.holds_lease {
+        return Some((Rule::BackWithLease, HostState::Online));
+    }
     if !facts.alive() {
         return Some((Rule::LostWhileReplicationBad, HostState::HardOffline));
     }
@@ -160,6 +189,10 @@ mod tests {
             backlog: true,
             is_active_master: false,
             vouched: false,
+            holds_lease: false,
+            lease_ran_out: false,
+            lease_lost: false,
+            in_grace: false,
             there_is_an_active_master: true,
             may_be_active_master: true,
             peer_online: true,
@@ -193,6 +226,30 @@ mod tests {
         let facts = Facts { mysql: false, is_active_master: true, vouched: true, ..well(Online) };
         assert_eq!(next(&facts), None);
         assert_eq!(next(&Facts { is_active_master: false, ..facts }), Some(HardOffline));
+    }
+
+    #[test]
+    fn a_writer_that_somebody_vouches_for_or_that_may_be_restarted_in_place_stays_online() {
+        let lost = Facts { ping: false, mysql: false, is_active_master: true, ..well(Online) };
+        assert_eq!(next(&Facts { holds_lease: true, ..lost }), None);
+        assert_eq!(next(&Facts { in_grace: true, ..lost }), None);
+        assert_eq!(next(&Facts { is_active_master: false, holds_lease: true, ..lost }), Some(HardOffline));
+    }
+
+    #[test]
+    fn a_writer_whose_lease_has_run_out_is_replaced_whatever_its_checks_say() {
+        let facts = Facts { is_active_master: true, lease_ran_out: true, ..well(Online) };
+        assert_eq!(judge(&facts), Some((Rule::LeaseRanOut, HardOffline)));
+        assert_eq!(next(&Facts { lease_lost: true, ..well(HardOffline) }), None, "until its agent is heard");
+    }
+
+    #[test]
+    fn a_writer_that_returns_with_its_lease_is_the_writer_at_once() {
+        for state in [HardOffline, AwaitingRecovery, ReplicationFail, ReplicationDelay] {
+            let facts = Facts { holds_lease: true, ..well(state) };
+            assert_eq!(judge(&facts), Some((Rule::BackWithLease, Online)));
+        }
+        assert_eq!(next(&Facts { holds_lease: true, ..well(AdminOffline) }), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Cluster;
 use crate::check::CheckKind;
 use crate::message::ServerView;
+use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::state::Mode;
 
@@ -20,6 +21,11 @@ impl Cluster {
                 format!("Warning: the agent on host {name} has another monitor: this one decides nothing. Stop one of them")
             })
             .collect();
+        if let Some(trouble) = &self.keeper.trouble {
+            warnings.push(format!(
+                "Warning: the monitor's epoch file can't be written ({trouble}): nobody is promoted until it can be"
+            ));
+        }
         for (name, host) in &self.hosts {
             if host.agent.tried && !host.agent.connected {
                 warnings.push(format!("Warning: agent on host {name} is not reachable"));
@@ -95,7 +101,7 @@ impl Cluster {
         text
     }
 
-    pub(super) fn show_json(&self) -> Value {
+    pub(super) fn show_json(&self, now: Moment) -> Value {
         let hosts: Vec<Value> = self
             .hosts
             .iter()
@@ -122,6 +128,7 @@ impl Cluster {
             "passive_cause": (self.mode == Mode::Passive).then_some(&self.passive_cause),
             "warnings": self.warnings(),
             "hosts": hosts,
+            "writer": self.lease_json(now),
         })
     }
 

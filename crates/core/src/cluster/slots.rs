@@ -1,7 +1,8 @@
 //! Where each address of each role is, who may still have it, and when the next host may get it.
 //!
 //! A role is handed on in two steps. The old holder is told to let go and stays in `leaving` until it says that the
-//! address is off and, for the writer role, that its server is closed. Only then is the role granted to the next one.
+//! address is off, or until the kernel has taken it off there for certain. Only then is the role granted to the next one.
+//! The writer role has its lease in place of that; see `lease`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::host::Kill;
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
 use crate::gtid::{Comparison, compare_own};
-use crate::message::{LogPosition, Takeover, WriterGrant};
+use crate::lease::{Ended, Epoch, Proof};
+use crate::message::{LogPosition, Promotion, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::state::HostState;
@@ -24,17 +26,21 @@ pub(super) struct Slot {
     /// Hosts that may still have the address, each with the number of the first order that takes it away.
     pub(super) leaving: BTreeMap<HostName, u64>,
     /// Made when nobody else can have the address any more; the role is in no order before.
-    pub(super) grant: Option<WriterGrant>,
+    pub(super) grant: Option<Promotion>,
+    /// The writer role: the epoch this holder is to be promoted with.
+    pub(super) chosen: Option<Epoch>,
+    /// The writer role: hosts that may have been told to give back this epoch.
+    pub(super) taken_from: BTreeMap<HostName, Epoch>,
+    /// An operator forced the role to its holder: no lost writer that returns takes it back.
+    pub(super) forced: bool,
     /// The holder was found by the start-up vote without the address: an order of an earlier monitor may still bring it
     /// there.
     pub(super) unanswered: bool,
-    /// How the last host was to catch up, until it has been seen to serve: a host that lost the role before has to do
-    /// it when it gets the role again.
-    pub(super) owed: Option<Takeover>,
+    /// How hosts were to catch up that have not been seen to serve since: one that lost the role before has to do it
+    /// when it gets the role again.
+    pub(super) owed: BTreeMap<HostName, Takeover>,
     /// The last host that was granted the role.
     pub(super) last: Option<HostName>,
-    /// Where the log of the last writer ended, when it gave the role back in order.
-    pub(super) released: Option<(HostName, LogPosition)>,
     /// The writer that was lost, until its transactions have been compared.
     pub(super) hold_from: Option<HostName>,
     pub(super) warned_divergence: bool,
@@ -46,21 +52,28 @@ impl Cluster {
             slot.leaving.remove(host);
             slot.holder = Some(host.clone());
             slot.grant = None;
+            slot.chosen = None;
+            slot.forced = false;
         }
     }
 
     /// Takes the role from its holder, who is told with the next orders.
     pub(super) fn unassign(&mut self, role: &Role) {
         let next = self.next_number;
-        if let Some(slot) = self.slots.get_mut(role)
-            && let Some(holder) = slot.holder.take()
-            && (slot.grant.is_some() || slot.unanswered)
-        {
+        let writer = self.settings.is_writer(role);
+        let Some(slot) = self.slots.get_mut(role) else { return };
+        let Some(holder) = slot.holder.take() else { return };
+        let granted = slot.grant.take();
+        slot.chosen = None;
+        slot.forced = false;
+        let unanswered = std::mem::take(&mut slot.unanswered);
+        if writer {
+            if let Some(promotion) = granted {
+                slot.taken_from.insert(holder, promotion.epoch);
+            }
+        } else if granted.is_some() || unanswered {
             // No order of ours ever had the role for a holder that only the vote named: any of them takes it away.
-            let number = if slot.grant.take().is_some() { next } else { 0 };
-            slot.unanswered = false;
-            slot.leaving.insert(holder, number);
-            slot.released = None;
+            slot.leaving.insert(holder, if granted.is_some() { next } else { 0 });
         }
     }
 
@@ -80,16 +93,46 @@ impl Cluster {
     pub(super) fn settle_slots(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let roles: Vec<Role> = self.slots.keys().cloned().collect();
         for role in roles {
-            let leaving = self.slots.get(&role).map(|slot| slot.leaving.clone()).unwrap_or_default();
-            for (host, number) in leaving {
-                if self.has_let_go(now, &role, &host, number, actions)
-                    && let Some(slot) = self.slots.get_mut(&role)
-                {
-                    slot.leaving.remove(&host);
-                }
+            if self.settings.is_writer(&role) {
+                self.note_service(&role);
+                self.promote(now, &role, actions);
+            } else {
+                self.settle_plain(now, &role);
             }
-            self.note_service(&role);
-            self.grant(&role, actions);
+        }
+    }
+
+    /// A role without a lease goes on when nobody else can have its address any more.
+    fn settle_plain(&mut self, now: Moment, role: &Role) {
+        let Some(slot) = self.slots.get(role) else { return };
+        let said: Vec<HostName> = slot
+            .leaving
+            .iter()
+            .filter(|(host, number)| self.has_said_goodbye(role, host, **number))
+            .map(|(host, _)| host.clone())
+            .collect();
+        let waits = slot.leaving.keys().any(|host| !said.contains(host) && !self.has_lapsed(now, host));
+        let elsewhere = self.hosts.iter().any(|(name, host)| {
+            // Another monitor may have put it there.
+            slot.holder.as_ref() != Some(name)
+                && host.agent.connected
+                && host.agent.status.held.contains(role)
+        });
+        // Only a holder that is heard of can have told who asked it meanwhile.
+        let heard = slot
+            .holder
+            .as_ref()
+            .and_then(|holder| self.hosts.get(holder))
+            .is_some_and(|host| host.agent.connected);
+        let free = heard && !waits && !elsewhere && slot.grant.is_none();
+        let Some(slot) = self.slots.get_mut(role) else { return };
+        slot.leaving.retain(|host, _| !said.contains(host));
+        if let Some(holder) = slot.holder.clone().filter(|_| free) {
+            // Who has lapsed is forgotten only now: whoever is heard of before this may have vouched for it.
+            slot.leaving.clear();
+            slot.unanswered = false;
+            slot.last = Some(holder);
+            slot.grant = Some(plain_grant());
         }
     }
 
@@ -99,131 +142,133 @@ impl Cluster {
         let Some(host) = slot.holder.as_ref().and_then(|holder| self.hosts.get(holder)) else { return };
         let status = &host.agent.status;
         if host.agent.connected && status.held.contains(role) && status.server.is_writable() {
-            slot.owed = None;
+            slot.owed.clear();
         }
     }
 
-    fn grant(&mut self, role: &Role, actions: &mut Vec<Action>) {
-        let writer = self.settings.is_writer(role);
-        let choice = self.next_choice;
-        let Some(slot) = self.slots.get_mut(role) else { return };
-        let Some(holder) = slot.holder.clone() else { return };
-        if slot.grant.is_some() || !slot.leaving.is_empty() {
-            return;
-        }
-        let takeover = match (&slot.last, &slot.released) {
-            // A server that was restarted meanwhile has received again what is to be held.
-            (last, _) if slot.hold_from.is_some() && last.as_ref().is_none_or(|last| *last == holder) => {
-                Takeover::Lost
-            }
-            (None, _) => Takeover::Fresh,
-            (Some(last), _) if *last == holder => slot.owed.clone().unwrap_or(Takeover::Keep),
-            (Some(last), Some((from, position))) if last == from => Takeover::After(position.clone()),
-            (Some(_), _) => Takeover::Lost,
+    /// How the host that is promoted gets the data that the last writer had.
+    fn takeover(&self, slot: &Slot, holder: &HostName) -> Takeover {
+        let Some(last) = self.last_writer(slot) else {
+            return if slot.hold_from.is_some() { Takeover::Lost } else { Takeover::Fresh };
         };
-        if writer && slot.last.as_ref().is_some_and(|last| *last != holder) {
-            slot.hold_from = slot.last.clone().filter(|_| takeover == Takeover::Lost);
+        if last == holder {
+            // A server that was restarted meanwhile has received again what is to be held.
+            return match slot.hold_from {
+                Some(_) => Takeover::Lost,
+                None => slot.owed.get(holder).cloned().unwrap_or(Takeover::Keep),
+            };
+        }
+        self.final_position(last).map_or(Takeover::Lost, Takeover::After)
+    }
+
+    /// Who wrote last: the book knows it better than what was decided since.
+    fn last_writer<'a>(&'a self, slot: &'a Slot) -> Option<&'a HostName> {
+        self.record().map(|record| &record.host).or(slot.last.as_ref())
+    }
+
+    /// Where the log of the last writer ended, when it gave the role back in order and has not been restarted since.
+    fn final_position(&self, last: &HostName) -> Option<LogPosition> {
+        let record = self.record().filter(|record| record.host == *last)?;
+        let agent = &self.hosts.get(last)?.agent;
+        let (epoch, position) = agent.status.released_at.as_ref()?;
+        let in_order = *epoch == record.epoch && record.ended == Some(Ended::Released);
+        (in_order && agent.connected && agent.status.server.is_up()).then(|| position.clone())
+    }
+
+    pub(super) fn grant_writer(
+        &mut self,
+        role: &Role,
+        holder: &HostName,
+        epoch: Epoch,
+        proof: Proof,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(slot) = self.slots.get(role) else { return };
+        let (takeover, last) = (self.takeover(slot, holder), self.last_writer(slot).cloned());
+        let Some(slot) = self.slots.get_mut(role) else { return };
+        if last.as_ref().is_some_and(|last| last != holder) {
+            slot.hold_from = last.filter(|_| takeover == Takeover::Lost);
             slot.warned_divergence = false;
         }
-        if writer {
-            let how = match &takeover {
-                Takeover::Keep => "which had it before".to_owned(),
-                Takeover::Fresh => "after it has applied what it received".to_owned(),
-                Takeover::After(position) => {
-                    format!(
-                        "after it has applied the old writer's log up to {} {}",
-                        position.file, position.position
-                    )
-                }
-                Takeover::Lost => "after it has applied what it received from the lost writer".to_owned(),
-            };
-            actions.push(Action::log(LogLevel::Info, format!("Granting role '{role}' to '{holder}' {how}")));
-        }
+        let how = match &takeover {
+            Takeover::Keep => "which had it before".to_owned(),
+            Takeover::Fresh => "after it has applied what it received".to_owned(),
+            Takeover::After(position) => format!(
+                "after it has applied the old writer's log up to {} {}",
+                position.file, position.position
+            ),
+            Takeover::Lost => "after it has applied what it received from the lost writer".to_owned(),
+        };
+        let text = format!(
+            "Granting role '{role}' to '{holder}' with epoch {epoch}, {how} ({})",
+            crate::agent::describe_proof(proof)
+        );
+        actions.push(Action::log(LogLevel::Info, text));
         let hold = slot.hold_from.is_some();
         slot.unanswered = false;
-        slot.owed = Some(takeover.clone()).filter(|takeover| *takeover != Takeover::Keep);
-        slot.grant = Some(WriterGrant { choice, takeover, hold });
-        slot.last = Some(holder);
-        self.next_choice = self.next_choice.wrapping_add(1);
+        if takeover != Takeover::Keep {
+            slot.owed.insert(holder.clone(), takeover.clone());
+        }
+        slot.grant = Some(Promotion { epoch, proof, takeover, hold });
+        slot.last = Some(holder.clone());
+        self.promoted.insert(holder.clone(), epoch);
     }
 
-    fn has_let_go(
-        &mut self,
-        now: Moment,
-        role: &Role,
-        name: &HostName,
-        number: u64,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        let writer = self.settings.is_writer(role);
-        let instance = self.settings.instance;
-        let trap = self.settings.trap_of(CheckKind::Mysql);
-        let Some(host) = self.hosts.get_mut(name) else { return true };
-        if !host.agent.connected {
-            // The state table never takes a host out of ADMIN_OFFLINE, be it as dead as can be.
-            let dead = match host.state {
-                HostState::HardOffline => true,
-                HostState::AdminOffline => !host.good(CheckKind::Ping) || !host.server_well(trap, now),
-                _ => false,
-            };
-            return dead && self.unreachable_may_be_passed(now, role, name, actions);
-        }
+    /// Whether a host says, after it was told, that it does not have the address any more.
+    fn has_said_goodbye(&self, role: &Role, name: &HostName, number: u64) -> bool {
+        let Some(host) = self.hosts.get(name) else { return true };
         let status = &host.agent.status;
-        let ours = |id: &crate::message::OrderId| id.instance == instance && id.number >= number;
-        let told = status.taken_in.as_ref().is_some_and(ours);
-        if !told || status.held.contains(role) || (writer && status.server.is_writable()) {
-            return false;
-        }
-        if writer {
-            let released = status.released_at.as_ref().filter(|(id, _)| ours(id));
-            let position = released.filter(|_| status.server.is_up()).map(|(_, position)| position.clone());
-            if let Some(slot) = self.slots.get_mut(role) {
-                slot.released = position.map(|position| (name.clone(), position));
-            }
-        }
-        true
+        let ours =
+            |id: &crate::message::OrderId| id.instance == self.settings.instance && id.number >= number;
+        host.agent.connected && status.taken_in.as_ref().is_some_and(ours) && !status.held.contains(role)
     }
 
-    /// What 2.2.1 did with a host that is offline and cannot be told: kill it where there is a program for that.
-    fn unreachable_may_be_passed(
+    /// Whether nobody has renewed the lifetimes of this host's addresses for so long that the kernel has taken them off.
+    fn has_lapsed(&self, now: Moment, name: &HostName) -> bool {
+        let Some(host) = self.hosts.get(name).filter(|host| !host.agent.connected) else { return false };
+        now.since(host.agent.lost_at) >= self.lapse() || host.kill == Kill::Killed
+    }
+
+    /// Kills a host that is offline and cannot be told to let go of what it may still have.
+    pub(super) fn kill_if_lost(
         &mut self,
         now: Moment,
-        role: &Role,
         name: &HostName,
+        epoch: Epoch,
         actions: &mut Vec<Action>,
-    ) -> bool {
-        let Some(host) = self.hosts.get_mut(name) else { return true };
-        if let Err(path) = &self.settings.kill_host {
-            if host.warned_unfenced.insert(role.clone()) {
-                actions.push(Action::log(
-                    LogLevel::Fatal,
-                    format!(
-                        "Can't tell host '{name}' to let go of role '{role}', and there is no program to kill it ({path}): it is not fenced, the role moves all the same"
-                    ),
-                ));
+    ) {
+        let trap = self.settings.trap_of(CheckKind::Mysql);
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        // The state table never takes a host out of ADMIN_OFFLINE, be it as dead as can be.
+        let dead = match host.state {
+            HostState::HardOffline => {
+                !host.lease_lost || !host.good(CheckKind::Ping) || !host.server_well(trap, now)
             }
-            return true;
+            HostState::AdminOffline => !host.good(CheckKind::Ping) || !host.server_well(trap, now),
+            _ => false,
+        };
+        if host.agent.connected || !dead {
+            return;
         }
         match host.kill {
-            Kill::Killed => return true,
-            Kill::Running => return false,
-            Kill::FailedAt(at) if now.since(at) < KILL_RETRY => return false,
+            Kill::Killed | Kill::Running => return,
+            Kill::FailedAt(at) if now.since(at) < KILL_RETRY => return,
             Kill::NotTried | Kill::FailedAt(_) => {}
         }
         host.kill = Kill::Running;
         let ping = host.good(CheckKind::Ping);
         actions.push(Action::log(
             LogLevel::Fatal,
-            format!("Can't tell host '{name}' to let go of role '{role}': killing it"),
+            format!("Can't tell host '{name}' to let go of its roles: killing it"),
         ));
-        actions.push(Action::KillHost { host: name.clone(), ping });
-        false
+        actions.push(Action::KillHost { host: name.clone(), ping, epoch });
     }
 
     pub(super) fn end_kill(
         &mut self,
         now: Moment,
         name: &HostName,
+        epoch: Epoch,
         outcome: Result<(), String>,
         actions: &mut Vec<Action>,
     ) {
@@ -231,16 +276,14 @@ impl Cluster {
         match outcome {
             Ok(()) => {
                 host.kill = Kill::Killed;
+                self.keeper.take_in_death(name, epoch);
                 actions.push(Action::log(LogLevel::Fatal, format!("Host '{name}' has been killed")));
             }
             Err(why) => {
                 host.kill = Kill::FailedAt(now);
                 actions.push(Action::log(
                     LogLevel::Fatal,
-                    format!(
-                        "Couldn't kill host '{name}': {why}. Its roles stay where they are; trying again in {} s",
-                        KILL_RETRY.as_secs()
-                    ),
+                    format!("Couldn't kill host '{name}': {why}. Trying again in {} s", KILL_RETRY.as_secs()),
                 ));
             }
         }
@@ -296,4 +339,9 @@ impl Cluster {
             Comparison::Missing(_) | Comparison::Unreadable => {}
         }
     }
+}
+
+/// The mark that a role other than the writer's may be in the orders; it has neither lease nor data.
+pub(super) fn plain_grant() -> Promotion {
+    Promotion { epoch: Epoch::NONE, proof: Proof::Nobody, takeover: Takeover::Keep, hold: false }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
-use crate::message::{ServerView, Takeover, WriterGrant};
+use crate::message::ServerView;
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::settings::HostMode;
@@ -61,6 +61,7 @@ impl Cluster {
             let text = format!("No binary found for killing hosts ({path}).");
             actions.push(Action::log(LogLevel::Warn, text));
         }
+        self.restore_trust(now, actions);
         let claims = self.claims();
         for (name, state) in self.initial_states() {
             if let Some(host) = self.hosts.get_mut(&name) {
@@ -75,6 +76,7 @@ impl Cluster {
         self.warn_about_pairs(actions);
         if conflict && self.settings.careful_startup {
             self.mode = Mode::Passive;
+            self.conflict = true;
             self.passive_cause = format!("Conflicting roles during startup:\n\nStartup status:\n\n{table}");
         }
         let word = self.mode.as_str().to_ascii_lowercase();
@@ -143,11 +145,30 @@ impl Cluster {
                 format!("Role '{role}' was configured on {} hosts during monitor startup.", configured.len());
             actions.push(Action::log(LogLevel::Warn, text));
         }
-        let Some((winner, _)) = winner else {
-            self.evict(&role, self.possible_holders(&role, claims));
-            return conflict;
+        // Where it is known who had the last lease, that decides; the vote is for a cluster that never had one.
+        let recorded = self.record().map(|record| (record.host.clone(), record.ended.is_some()));
+        if let Some(slot) = self.slots.get_mut(&role) {
+            slot.last = recorded.as_ref().map(|(host, _)| host.clone());
+        }
+        let elected = winner.map(|(winner, _)| (*winner).clone());
+        let winner = match recorded {
+            Some((holder, false)) => {
+                let host = self.hosts.get(&holder);
+                let there = host.is_some_and(|host| host.agent.connected || host.state == HostState::Online);
+                let wanted = host.is_some_and(|host| host.state != HostState::AdminOffline);
+                Some(holder).filter(|_| there && wanted)
+            }
+            Some((_, true)) => elected,
+            None => {
+                if let Some(slot) = self.slots.get_mut(&role) {
+                    slot.last = elected.clone().filter(|host| {
+                        claims.get(&(role.clone(), host.clone())).is_some_and(|claim| claim.system)
+                    });
+                }
+                elected
+            }
         };
-        let winner = (*winner).clone();
+        let Some(winner) = winner else { return conflict };
         if let Some(host) = self.hosts.get_mut(&winner)
             && host.state != HostState::Online
         {
@@ -160,7 +181,7 @@ impl Cluster {
             host.state = HostState::Online;
             host.since = now;
         }
-        self.adopt(&role, &winner, claims);
+        self.assign(&role, &winner);
         conflict
     }
 
@@ -225,15 +246,13 @@ impl Cluster {
     }
 
     /// Hosts that may have a role or be about to get it: by their own word, by an order of an earlier monitor that they
-    /// have not answered yet, or because they were ONLINE when last heard of and cannot be asked.
+    /// have not answered yet, or because they cannot be asked.
     fn possible_holders(&self, role: &Role, claims: &Claims) -> BTreeSet<HostName> {
         self.hosts
             .iter()
-            .filter(|(name, host)| {
+            .filter(|(name, _)| {
                 let seen = claims.get(&(role.clone(), (*name).clone())).is_some_and(|claim| claim.system);
-                let able = self.settings.roles.get(role.name()).is_some_and(|role| role.hosts.contains(name));
-                let unanswered = host.agent.connected || self.stored_state(name) == Some(HostState::Online);
-                seen || (able && unanswered)
+                seen || self.settings.roles.get(role.name()).is_some_and(|role| role.hosts.contains(name))
             })
             .map(|(name, _)| name.clone())
             .collect()
@@ -242,15 +261,6 @@ impl Cluster {
     /// Takes over a role as it is found; every other host that may have it must let go first. A holder that does not
     /// have the address yet is granted the role anew, since nobody knows how far an earlier grant had come.
     fn adopt(&mut self, role: &Role, holder: &HostName, claims: &Claims) {
-        let choice = self.next_choice;
-        let holding = self.hosts.get(holder).is_some_and(|host| host.agent.status.holding);
-        // A hold that a former run of the monitor ordered is not forgotten with it.
-        let hold_from = self
-            .settings
-            .hosts
-            .get(holder)
-            .and_then(|settings| settings.peer.clone())
-            .filter(|_| holding && self.settings.is_writer(role));
         let has_it = claims.get(&(role.clone(), holder.clone())).is_some_and(|claim| claim.system);
         let mut others = self.possible_holders(role, claims);
         others.remove(holder);
@@ -258,12 +268,9 @@ impl Cluster {
             slot.holder = Some(holder.clone());
             slot.unanswered = !has_it;
             if has_it {
-                self.next_choice = self.next_choice.wrapping_add(1);
                 slot.last = Some(holder.clone());
-                slot.grant =
-                    Some(WriterGrant { choice, takeover: Takeover::Keep, hold: hold_from.is_some() });
+                slot.grant = Some(super::slots::plain_grant());
             }
-            slot.hold_from = hold_from;
         }
         self.evict(role, others);
     }

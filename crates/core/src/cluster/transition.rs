@@ -30,6 +30,11 @@ impl Cluster {
             backlog: host.good(CheckKind::RepBacklog),
             is_active_master: self.active_master() == Some(name),
             vouched: host.vouched(),
+            holds_lease: self.holds_lease(now, name) && !self.is_forced_elsewhere(name),
+            lease_ran_out: !host.agent.connected && self.lease_ran_out(now, name),
+            lease_lost: host.lease_lost,
+            in_grace: host.agent.connected
+                && host.agent.gone_since.is_some_and(|gone| now.since(gone) < self.settings.failover_grace),
             there_is_an_active_master: self.active_master().is_some(),
             may_be_active_master: self.settings.may_be_active_master(name),
             peer_online: peer.is_some_and(|peer| peer.state == HostState::Online),
@@ -61,6 +66,10 @@ impl Cluster {
                 let word = |good: bool| if good { "OK" } else { "not OK" };
                 format!("{change} (ping: {}, mysql: {})", word(facts.ping), word(facts.mysql))
             }
+            Rule::LeaseRanOut => {
+                format!("{change} because its lease has run out and its agent can't be reached")
+            }
+            Rule::BackWithLease => format!("{change} because it still has the lease of the writer"),
             Rule::DownOnlyShortly => {
                 let seconds = facts.quick_return.unwrap_or_default().as_secs();
                 format!("{change} because it was down for only {seconds} seconds")
@@ -87,6 +96,32 @@ impl Cluster {
         };
         actions.push(Action::log(LogLevel::Fatal, text));
         self.set_state(now, name, state, actions);
+        if rule == Rule::LeaseRanOut
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.lease_lost = true;
+        }
+        if rule == Rule::BackWithLease {
+            self.give_writer_back(name, actions);
+        }
+    }
+
+    /// Whether an operator forced the writer role to another host.
+    fn is_forced_elsewhere(&self, name: &HostName) -> bool {
+        let slot = self.writer_role().and_then(|role| self.slots.get(role));
+        slot.is_some_and(|slot| slot.forced && slot.holder.as_ref() != Some(name))
+    }
+
+    /// A writer that nobody has taken the place of goes on.
+    fn give_writer_back(&mut self, name: &HostName, actions: &mut Vec<Action>) {
+        let Some(role) = self.writer_role().cloned() else { return };
+        if self.active_master() == Some(name) {
+            return;
+        }
+        self.unassign(&role);
+        self.assign(&role, name);
+        let text = format!("Role '{role}' stays on '{name}', which still has its lease");
+        actions.push(Action::log(LogLevel::Info, text));
     }
 
     /// Changes a state with all that hangs on it. Roles leave with ONLINE, except where the mode keeps them.

@@ -19,6 +19,8 @@ use crate::names::HostName;
 pub enum Listed {
     /// Named in the grant that answered the renewal with this reading; the holder may not know it yet.
     Named(Moment),
+    /// Named by a monitor that has ended since, in a grant that may never have left: to be named again.
+    NamedBefore,
     /// The holder has said that it took in a grant with this host: it will ask it for a promise.
     Joined,
 }
@@ -30,6 +32,15 @@ pub enum Ended {
     Released,
     /// `kill_host` ended with 0, or an operator confirmed that the host is dead.
     Dead,
+}
+
+impl Ended {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "given back",
+            Self::Dead => "its holder is dead",
+        }
+    }
 }
 
 /// What the monitor must know of the last lease after a restart.
@@ -67,8 +78,10 @@ pub struct Grant {
 /// Why a host may be promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Proof {
-    /// No lease was ever granted, or this host has it.
+    /// No lease was ever granted, as every candidate has said.
     Nobody,
+    /// The last lease that was granted is this host's own.
+    Own,
     /// The lease of this epoch was ended, or one before it.
     Ended(Epoch, Ended),
     /// The lease of this epoch has run out on the monitor's clock.
@@ -94,14 +107,40 @@ pub struct GrantBook {
     ends: Moment,
     last_reading: Option<Moment>,
     /// Whom the monitor chose since; consulted only where a rule is dropped.
-    plan: Option<(HostName, Epoch)>,
+    plans: BTreeMap<HostName, Epoch>,
 }
 
 impl GrantBook {
     /// The book of a monitor that starts now and read this record.
     pub fn restart(record: Option<GrantRecord>, now: Moment, rules: LeaseRules) -> Self {
-        let ends = record.as_ref().map_or(now, |record| now + waited(record.longest, rules));
-        Self { rules, record, ends, last_reading: None, plan: None }
+        let mut book = Self { rules, record: None, ends: now, last_reading: None, plans: BTreeMap::new() };
+        book.adopt(now, record);
+        book
+    }
+
+    /// Takes over what is known of the last lease from elsewhere, and waits for its end anew.
+    pub fn adopt(&mut self, now: Moment, record: Option<GrantRecord>) {
+        self.record = record;
+        self.last_reading = None;
+        for listed in self.record.iter_mut().flat_map(|record| record.list.values_mut()) {
+            if matches!(listed, Listed::Named(_)) {
+                *listed = Listed::NamedBefore;
+            }
+        }
+        self.wait_anew(now);
+    }
+
+    /// Counts a whole wait from now: the monitor stood still or was cut off, and cannot know what it has missed.
+    pub fn wait_anew(&mut self, now: Moment) {
+        if let Some(record) = &self.record {
+            self.ends = self.ends.max(now + waited(record.longest, self.rules));
+        }
+    }
+
+    /// When the lease will have run out for certain; none when it was ended, or does not run out.
+    pub fn ends(&self) -> Option<Moment> {
+        self.record.as_ref().filter(|record| record.ended.is_none() && !record.list.is_empty())?;
+        Some(self.ends)
     }
 
     pub fn record(&self) -> Option<&GrantRecord> {
@@ -110,7 +149,7 @@ impl GrantBook {
 
     /// Notes whom the monitor chose. It changes nothing about who holds the lease.
     pub fn note_plan(&mut self, host: &HostName, epoch: Epoch) {
-        self.plan = Some((host.clone(), epoch));
+        self.plans.insert(host.clone(), epoch);
     }
 
     /// Whether `candidate` may be promoted now.
@@ -120,7 +159,7 @@ impl GrantBook {
             return Ok(Proof::Ended(record.epoch, ended));
         }
         if record.host == *candidate {
-            return Ok(Proof::Nobody);
+            return Ok(Proof::Own);
         }
         let holder = record.host.clone();
         if self.rules.only_listed_hosts {
@@ -167,6 +206,37 @@ impl GrantBook {
         })
     }
 
+    /// Answers a renewal of the lease in the book without changing anything of the record that has to be durable.
+    pub fn renew_as_recorded(
+        &mut self,
+        now: Moment,
+        host: &HostName,
+        renewal: &Renewal,
+        length: LeaseLength,
+    ) -> Option<Grant> {
+        let record = self.record.as_ref()?;
+        let known = record.host == *host && record.epoch == renewal.epoch && record.ended.is_none();
+        if !known || !self.is_newer(renewal) {
+            return None;
+        }
+        // What would be longer than ever before would have to be written down first.
+        let length = length.min(record.longest);
+        let grant = Grant {
+            epoch: record.epoch,
+            reading: renewal.reading,
+            length,
+            list: record.list.keys().cloned().collect(),
+        };
+        self.last_reading = Some(renewal.reading);
+        self.ends = self.ends.max(now + waited(length, self.rules));
+        Some(grant)
+    }
+
+    fn is_newer(&self, renewal: &Renewal) -> bool {
+        !self.rules.readings_go_forward_at_monitor
+            || self.last_reading.is_none_or(|last| renewal.reading > last)
+    }
+
     fn extend(
         &mut self,
         renewal: &Renewal,
@@ -174,13 +244,9 @@ impl GrantBook {
         length: LeaseLength,
     ) -> Option<()> {
         let rules = self.rules;
+        let newer = self.is_newer(renewal);
         let record = self.record.as_mut()?;
-        if record.ended.is_some() {
-            return None;
-        }
-        if rules.readings_go_forward_at_monitor
-            && self.last_reading.is_some_and(|last| renewal.reading <= last)
-        {
+        if record.ended.is_some() || !newer {
             return None;
         }
         for listed in record.list.values_mut() {
@@ -194,7 +260,10 @@ impl GrantBook {
         for name in promotable.iter().filter(|name| **name != record.host) {
             let entry =
                 if rules.joining_is_confirmed { Listed::Named(renewal.reading) } else { Listed::Joined };
-            record.list.entry(name.clone()).or_insert(entry);
+            let listed = record.list.entry(name.clone()).or_insert(entry);
+            if *listed == Listed::NamedBefore {
+                *listed = entry;
+            }
         }
         record.longest = record.longest.max(length);
         Some(())
@@ -214,23 +283,29 @@ impl GrantBook {
         }
         let entry =
             if self.rules.joining_is_confirmed { Listed::Named(renewal.reading) } else { Listed::Joined };
+        // A holder that is promoted anew goes on by its old lease until the first grant of the new epoch.
+        let before = self.record.as_ref().filter(|record| record.host == *host && record.ended.is_none());
+        let continues = before.is_some();
+        let longest = before.map_or(length, |before| before.longest.max(length));
         self.record = Some(GrantRecord {
             host: host.clone(),
             epoch: renewal.epoch,
             list: promotable.iter().filter(|name| *name != host).map(|name| (name.clone(), entry)).collect(),
-            longest: length,
+            longest,
             ended: None,
         });
-        self.ends = now;
+        if !continues {
+            self.ends = now;
+        }
         self.last_reading = None;
-        self.plan = None;
+        self.plans.clear();
         Some(())
     }
 
     /// Takes in that a host gave back this epoch and every smaller one. True when the record changed.
     pub fn take_in_release(&mut self, host: &HostName, epoch: Epoch) -> bool {
         if !self.rules.grants_count_and_plans_do_not
-            && self.plan.as_ref().is_some_and(|(planned, number)| planned == host && *number <= epoch)
+            && self.plans.get(host).is_some_and(|number| *number <= epoch)
         {
             return self.end(Ended::Released);
         }

@@ -13,7 +13,7 @@ use crate::moment::Moment;
 use crate::names::HostName;
 
 /// What the holder has to do now; each one includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Duty {
     /// No grant has been taken in: it may not open yet.
     Wait,
@@ -29,10 +29,18 @@ pub enum Duty {
 /// A lease as its holder keeps it, also over a restart of its program within one boot. All moments are of the boot clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HolderLease {
+    /// Not of the file: no file may drop a rule.
+    #[serde(skip)]
     rules: LeaseRules,
     epoch: Epoch,
-    /// Reading of the last grant taken in.
+    /// A grant stands, of this epoch or of the one before.
+    granted: bool,
+    /// Reading of the last grant that was let in.
     taken: Option<Moment>,
+    /// Reading of the last grant that is kept: in the run directory, with the addresses' lifetimes.
+    kept: Option<Moment>,
+    /// The lease was last lengthened by promises.
+    by_promise: bool,
     /// The latest end of all grants and rounds of promises.
     ends: Option<Moment>,
     /// When the last answer was asked for that came.
@@ -55,7 +63,10 @@ impl HolderLease {
         Self {
             rules,
             epoch,
+            granted: false,
             taken: None,
+            kept: None,
+            by_promise: false,
             ends: None,
             answered: None,
             length: LeaseLength::DEFAULT,
@@ -64,8 +75,28 @@ impl HolderLease {
         }
     }
 
+    /// A holder that is promoted anew: it goes on by its old lease until the first grant of the new epoch.
+    pub fn following(before: &HolderLease, epoch: Epoch) -> Self {
+        Self { epoch, taken: None, kept: None, round: None, ..before.clone() }
+    }
+
+    /// What a running writer of 2.2.1 holds when its first agent of 3.x finds it: epoch 0, and nobody could take over.
+    pub fn adopted(rules: LeaseRules) -> Self {
+        Self { granted: true, ..Self::new(Epoch::NONE, rules) }
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether promises, and no grant, were the last to lengthen it.
+    pub fn is_kept_by_promises(&self) -> bool {
+        self.by_promise
+    }
+
+    /// The last moment of the lease; none when it does not run out or has not begun.
+    pub fn ends(&self) -> Option<Moment> {
+        self.ends.filter(|_| !self.is_endless())
     }
 
     pub fn list(&self) -> &BTreeSet<HostName> {
@@ -78,11 +109,17 @@ impl HolderLease {
 
     /// The request to send now.
     pub fn renewal(&self, now: Moment) -> Renewal {
-        Renewal { epoch: self.epoch, reading: now, taken: self.taken }
+        let named = if self.rules.grants_are_taken_in_when_kept { self.kept } else { self.taken };
+        Renewal { epoch: self.epoch, reading: now, taken: named }
     }
 
-    /// Takes in a grant; false when it is of another epoch or not newer than the last one. The caller names its reading
-    /// in a renewal only after list, lease and the addresses' lifetimes are where they must be.
+    /// List, lease and the addresses' lifetimes are where they must be for the grant with this reading.
+    pub fn note_kept(&mut self, reading: Moment) {
+        self.kept = self.kept.max(Some(reading));
+    }
+
+    /// Lets a grant in; false when it is of another epoch or not newer than the last one. It counts as taken in, and
+    /// may be named in a renewal, only after [`Self::note_kept`].
     pub fn take_in(&mut self, grant: &Grant) -> bool {
         let old =
             self.rules.readings_go_forward_at_agent && self.taken.is_some_and(|taken| grant.reading <= taken);
@@ -90,6 +127,8 @@ impl HolderLease {
             return false;
         }
         self.taken = Some(grant.reading);
+        self.granted = true;
+        self.by_promise = false;
         self.length = grant.length;
         self.list.clone_from(&grant.list);
         self.round = None;
@@ -105,7 +144,7 @@ impl HolderLease {
 
     /// Whether nobody else could take over, so that the lease does not run out.
     pub fn is_endless(&self) -> bool {
-        self.taken.is_some() && self.list.is_empty()
+        self.granted && self.list.is_empty()
     }
 
     /// How much of the lease is left; `None` when it does not run out.
@@ -117,10 +156,10 @@ impl HolderLease {
     }
 
     pub fn duty(&self, now: Moment) -> Duty {
-        let (Some(ends), Some(answered)) = (self.ends, self.answered) else { return Duty::Wait };
         if self.is_endless() {
             return Duty::Write;
         }
+        let (Some(ends), Some(answered)) = (self.ends, self.answered) else { return Duty::Wait };
         let unanswered = now.since(answered);
         if now >= ends {
             Duty::Over
@@ -146,6 +185,7 @@ impl HolderLease {
             return false;
         }
         self.round = None;
+        self.by_promise = true;
         self.lengthen(asked);
         true
     }
@@ -208,6 +248,27 @@ mod tests {
         assert_eq!(lease.rest(at(10_000_000)), None);
         assert!(lease.take_in(&grant(20_000, &["b"])));
         assert_eq!(lease.duty(at(25_000)), Duty::Over);
+    }
+
+    #[test]
+    fn a_reading_is_named_only_when_all_that_belongs_to_its_grant_is_kept() {
+        let mut lease = leased(&["b"]);
+        assert_eq!(lease.renewal(at(1500)).taken, None);
+        lease.note_kept(at(1000));
+        assert_eq!(lease.renewal(at(1500)).taken, Some(at(1000)));
+    }
+
+    #[test]
+    fn a_holder_that_is_promoted_anew_goes_on_by_its_old_lease() {
+        let next = Epoch { number: 2, origin: 1 };
+        let mut lease = HolderLease::following(&leased(&["b"]), next);
+        assert_eq!((lease.duty(at(2000)), lease.duty(at(6000))), (Duty::Write, Duty::Over));
+        assert_eq!(lease.renewal(at(2000)).taken, None);
+        assert!(!lease.take_in(&grant(2000, &[])), "a grant of the old epoch");
+        let mut lease = HolderLease::following(&HolderLease::adopted(LeaseRules::ALL), next);
+        assert_eq!(lease.duty(at(9_000_000)), Duty::Write);
+        assert!(lease.take_in(&Grant { epoch: next, ..grant(1000, &["b"]) }));
+        assert_eq!(lease.duty(at(6000)), Duty::Over);
     }
 
     #[test]

@@ -18,5 +18,5 @@ pub use book::{Ended, Grant, GrantBook, GrantRecord, Listed, Obstacle, Proof, Re
 pub use epoch::Epoch;
 pub use holder::{Duty, HolderLease};
 pub use promiser::{Durable, Promise, Promiser, Refusal, Waits};
-pub use rules::LeaseRules;
+pub use rules::{LeaseRule, LeaseRules};
 pub use times::{LeaseLength, kernel_lifetime, wait_for};

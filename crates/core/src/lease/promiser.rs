@@ -30,6 +30,26 @@ pub struct Durable {
     /// The longest lease accepted or promised: what it waits by after a reboot.
     pub longest: Option<LeaseLength>,
     pub promise: Option<Promise>,
+    /// The number of the state of the last monitor.
+    pub lineage: u64,
+    /// An earlier file was lost, and what it may have promised is still waited for.
+    pub lost: bool,
+}
+
+impl Durable {
+    /// What two copies together know.
+    #[must_use]
+    pub fn merged(self, other: Durable) -> Durable {
+        let epoch = |promise: &Option<Promise>| promise.as_ref().map_or(Epoch::NONE, |promise| promise.epoch);
+        Durable {
+            accepted: self.accepted.max(other.accepted),
+            released: self.released.max(other.released),
+            longest: self.longest.max(other.longest),
+            promise: if epoch(&self.promise) >= epoch(&other.promise) { self.promise } else { other.promise },
+            lineage: if self.lineage == 0 { other.lineage } else { self.lineage },
+            lost: self.lost || other.lost,
+        }
+    }
 }
 
 /// Why a promotion or a promise was refused.
@@ -69,16 +89,39 @@ pub struct Promiser {
 impl Promiser {
     /// A host that was booted now. Without a file (`None`) the longest lease that is allowed rules.
     pub fn after_boot(now: Moment, durable: Option<Durable>, rules: LeaseRules) -> Self {
-        let longest = match &durable {
-            Some(durable) => durable.longest,
-            None => Some(LeaseLength::GREATEST),
-        };
+        let mut durable = durable.unwrap_or(Durable { lost: true, ..Durable::default() });
+        let longest = if durable.lost { Some(LeaseLength::GREATEST) } else { durable.longest };
         let waits = Waits {
             promised_until: None,
             booted_until: longest.map(|longest| now + waited(longest, rules)),
-            forgot: durable.is_none(),
+            forgot: durable.lost,
         };
-        Self { rules, durable: durable.unwrap_or_default(), waits }
+        durable.longest = durable.longest.max(longest.filter(|_| !durable.lost));
+        Self { rules, durable, waits }
+    }
+
+    /// A session with a monitor begins that goes by the state with this number.
+    pub fn note_lineage(&mut self, lineage: u64) {
+        self.durable.lineage = lineage;
+    }
+
+    /// The monitor says that every candidate, this one among them, has said that it knows of no lease: nothing that was
+    /// forgotten can matter any more.
+    pub fn absolve(&mut self) {
+        if self.durable.accepted == Epoch::NONE && self.durable.promise.is_none() {
+            self.durable.lost = false;
+            self.waits.booted_until = None;
+            self.waits.forgot = false;
+        }
+    }
+
+    /// Whether the wait of a host that was booted is over; what was lost with its file does not matter from then on.
+    pub fn settle(&mut self, now: Moment) {
+        if self.waits.booted_until.is_some_and(|until| now >= until) {
+            self.waits.booted_until = None;
+            self.waits.forgot = false;
+            self.durable.lost = false;
+        }
     }
 
     /// A program that was started again within the boot that wrote the file: it goes on waiting.
@@ -148,11 +191,20 @@ impl Promiser {
         self.durable.longest = self.durable.longest.max(Some(length));
         self.durable.promise = None;
         self.waits.promised_until = None;
+        if proof == Proof::Nobody {
+            self.waits.booted_until = None;
+            self.waits.forgot = false;
+            self.durable.lost = false;
+        }
         Ok(())
     }
 
     /// A proof that the protected lease was ended counts at once; one that it ran out waits for the promise.
     fn check_waits(&self, now: Moment, proof: Proof) -> Result<(), Refusal> {
+        if self.held().is_some() {
+            // A holder has promised nothing to anybody else.
+            return Ok(());
+        }
         if let Some((promise, rest)) = self.running_promise(now) {
             let ended = matches!(proof, Proof::Ended(epoch, _) if epoch >= promise.epoch);
             if !ended && self.rules.promises_hold_against_time {
@@ -163,6 +215,8 @@ impl Promiser {
         let protected = self.durable.promise.as_ref().map_or(Epoch::NONE, |promise| promise.epoch);
         let ended = matches!(proof, Proof::Ended(epoch, _) if epoch >= protected && !self.waits.forgot);
         match self.waits.booted_until.filter(|until| now < *until) {
+            // Where no candidate knows of any lease there is none that a forgotten promise could protect.
+            Some(_) if proof == Proof::Nobody => Ok(()),
             Some(until) if !ended => Err(Refusal::JustBooted { rest: until.since(now) }),
             Some(_) | None => Ok(()),
         }
@@ -242,15 +296,15 @@ mod tests {
         let known = Durable { longest: Some(LENGTH), ..Durable::default() };
         let mut host = Promiser::after_boot(at(0), Some(known), LeaseRules::ALL);
         assert!(matches!(
-            host.accept(at(5000), epoch(1), Proof::Nobody, LENGTH),
+            host.accept(at(5000), epoch(1), Proof::Own, LENGTH),
             Err(Refusal::JustBooted { .. })
         ));
-        assert!(host.accept(at(0) + wait_for(LENGTH), epoch(1), Proof::Nobody, LENGTH).is_ok());
+        assert!(host.accept(at(0) + wait_for(LENGTH), epoch(1), Proof::Own, LENGTH).is_ok());
         let mut lost = Promiser::after_boot(at(0), None, LeaseRules::ALL);
-        assert!(lost.accept(at(60_000), epoch(1), Proof::Nobody, LENGTH).is_err());
-        assert!(
-            lost.accept(at(0) + wait_for(LeaseLength::GREATEST), epoch(1), Proof::Nobody, LENGTH).is_ok()
-        );
+        let fresh = lost.clone().accept(at(0), epoch(1), Proof::Nobody, LENGTH);
+        assert!(fresh.is_ok(), "every candidate of a new cluster says so");
+        assert!(lost.accept(at(60_000), epoch(1), Proof::Own, LENGTH).is_err());
+        assert!(lost.accept(at(0) + wait_for(LeaseLength::GREATEST), epoch(1), Proof::Own, LENGTH).is_ok());
     }
 
     #[test]
@@ -275,9 +329,33 @@ mod tests {
         let again = Promiser::after_restart(booted.durable().clone(), booted.waits(), LeaseRules::ALL);
         assert_eq!(again, booted);
         assert!(matches!(
-            again.clone().accept(at(5000), epoch(1), Proof::Nobody, LENGTH),
+            again.clone().accept(at(5000), epoch(1), Proof::Own, LENGTH),
             Err(Refusal::JustBooted { .. })
         ));
+    }
+
+    #[test]
+    fn a_host_whose_file_was_lost_waits_again_after_a_second_reboot() {
+        let mut lost = Promiser::after_boot(at(0), None, LeaseRules::ALL);
+        lost.promise(at(1), promise(2)).unwrap();
+        let mut again = Promiser::after_boot(at(10_000), Some(lost.durable().clone()), LeaseRules::ALL);
+        let ran_out = Proof::RanOut(epoch(2));
+        assert!(again.accept(at(60_000), epoch(3), ran_out, LENGTH).is_err());
+        again.settle(at(10_000) + wait_for(LeaseLength::GREATEST));
+        assert!(!again.durable().lost);
+        assert!(again.accept(at(100_000), epoch(3), ran_out, LENGTH).is_ok());
+    }
+
+    #[test]
+    fn a_new_host_that_is_absolved_waits_for_nothing_and_one_that_knows_a_lease_is_not() {
+        let mut fresh = Promiser::after_boot(at(0), None, LeaseRules::ALL);
+        fresh.absolve();
+        let ended = Proof::Ended(epoch(1), Ended::Released);
+        assert!(fresh.accept(at(1), epoch(2), ended, LENGTH).is_ok());
+        let mut promised = Promiser::after_boot(at(0), None, LeaseRules::ALL);
+        promised.promise(at(1), promise(1)).unwrap();
+        promised.absolve();
+        assert!(promised.accept(at(2), epoch(2), ended, LENGTH).is_err());
     }
 
     #[test]

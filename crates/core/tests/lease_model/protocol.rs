@@ -141,8 +141,11 @@ impl LeaseModel {
             }
             Action::TakeGrant(host, place) => {
                 let grant = state.hosts[host].grants.remove(place);
-                if let Some(lease) = &mut state.hosts[host].lease {
-                    lease.take_in(&grant);
+                if let Some(lease) = &mut state.hosts[host].lease
+                    && lease.take_in(&grant)
+                {
+                    // Keeping it is one step with taking it in; the simulator takes them apart.
+                    lease.note_kept(grant.reading);
                 }
             }
             Action::AskPromise(host) => Self::ask_promise(state, host)?,
@@ -386,7 +389,7 @@ impl LeaseModel {
 
 fn proof_order(proof: Proof) -> (u8, Epoch, u8) {
     match proof {
-        Proof::Nobody => (0, Epoch::NONE, 0),
+        Proof::Nobody | Proof::Own => (0, Epoch::NONE, 0),
         Proof::Ended(epoch, how) => (1, epoch, how as u8),
         Proof::RanOut(epoch) => (2, epoch, 0),
     }

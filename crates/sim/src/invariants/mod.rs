@@ -1,18 +1,33 @@
 //! What must hold after every event, one file a promise.
 
 pub(crate) mod caught_up;
+mod epochs;
 pub(crate) mod lanes;
 mod liveness;
 mod one_address;
 mod one_writer;
+mod undisturbed;
+
+use std::collections::BTreeMap;
+
+use mmm_core::HostName;
+use mmm_core::lease::Epoch;
 
 use crate::world::World;
 
-pub(crate) fn check_safety(world: &mut World) {
-    one_writer::check(world);
-    one_address::check(world);
+/// What is remembered from one check to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) accepted: BTreeMap<HostName, (u64, Epoch)>,
+    /// The writer before the first fault, where only the monitor is in trouble.
+    pub(crate) writer: Option<HostName>,
+    pub(crate) hangs_since: BTreeMap<HostName, u64>,
 }
 
-pub(crate) fn check_liveness(world: &mut World) {
+pub(crate) fn check(world: &mut World) {
+    one_writer::check(world);
+    one_address::check(world);
+    epochs::check(world);
+    undisturbed::check(world);
     liveness::check(world);
 }

@@ -2,7 +2,11 @@
 
 mod commands;
 mod fixture;
+mod host;
+mod lease;
 mod moving;
 mod properties;
+mod show_long;
 mod startup;
+mod state_file;
 mod states;

@@ -1,14 +1,15 @@
-//! Random events against the monitor's mind: it never panics, and never grants what somebody else may have.
+//! Random events against the monitor's mind: it never panics, never grants what somebody else may have, and never has two
+//! servers write.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::fixture::{Fixture, four, obey, pair, sound};
+use super::fixture::{Disk, Fixture, four, pair};
+use super::host::sound;
 use crate::check::{CheckKind, Verdict};
-use crate::cluster::Event;
-use crate::message::{Approached, ServerView};
+use crate::cluster::{Event, FoundState};
+use crate::message::{AgentStatus, Approached, ServerView};
 use crate::names::{HostName, Role};
 use crate::state::HostState;
 
@@ -27,8 +28,35 @@ enum Move {
     KillEnded(usize, bool),
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+/// What else may happen to a cluster whose writers hold leases.
+#[derive(Clone, Debug)]
+enum Blow {
+    Move(Move),
+    Disk(u8),
+    Written,
+    Promise(usize, usize),
+    Restart,
+    StateLost,
+}
+
+fn blows() -> impl Strategy<Value = Vec<Blow>> {
     let one = prop_oneof![
+        8 => a_move().prop_map(Blow::Move),
+        1 => (0_u8..3).prop_map(Blow::Disk),
+        1 => Just(Blow::Written),
+        1 => (0_usize..4, 0_usize..4).prop_map(|(host, holder)| Blow::Promise(host, holder)),
+        1 => Just(Blow::Restart),
+        1 => Just(Blow::StateLost),
+    ];
+    proptest::collection::vec(one, 1..60)
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    proptest::collection::vec(a_move(), 1..80)
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
         (0_u64..30).prop_map(Move::Pass),
         (0_usize..4, 0_usize..4, 0_u8..3).prop_map(|(host, kind, what)| Move::Check(host, kind, what)),
         (0_usize..4).prop_map(Move::Obey),
@@ -42,8 +70,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         any::<bool>().prop_map(Move::Approached),
         any::<bool>().prop_map(Move::Network),
         (0_usize..4, any::<bool>()).prop_map(|(host, done)| Move::KillEnded(host, done)),
-    ];
-    proptest::collection::vec(one, 1..80)
+    ]
 }
 
 const LINES: [&str; 12] = [
@@ -92,7 +119,58 @@ fn apply(fixture: &mut Fixture, names: &[HostName], step: &Move) {
         Move::Network(reachable) => fixture.network(reachable),
         Move::KillEnded(host, done) => {
             let outcome = if done { Ok(()) } else { Err("no".to_owned()) };
-            fixture.step(Event::HostKillEnded { host: name(host).into(), outcome });
+            let epoch = fixture.said[name(host)].lease.accepted;
+            fixture.step(Event::HostKillEnded { host: name(host).into(), epoch, outcome });
+        }
+    }
+}
+
+/// `true` when at no moment two servers took writes.
+fn suffer(fixture: &mut Fixture, names: &[HostName], blow: &Blow) -> bool {
+    match blow {
+        Blow::Move(Move::Pass(seconds)) => {
+            for _ in 0..*seconds {
+                fixture.pass(1);
+                if fixture.writing().len() > 1 {
+                    return false;
+                }
+            }
+        }
+        Blow::Move(Move::KillEnded(_, done)) => {
+            if !fixture.kills.is_empty() {
+                fixture.kill_ends(if *done { Ok(()) } else { Err("no".to_owned()) });
+            }
+        }
+        Blow::Move(step) => apply(fixture, names, step),
+        Blow::Disk(disk) => fixture.disk = [Disk::Quick, Disk::Slow, Disk::Full][usize::from(*disk)],
+        Blow::Written => fixture.write_state(),
+        Blow::Promise(host, holder) => {
+            let [host, holder] = [host, holder].map(|index| names[index % names.len()].as_str());
+            let [gives, asks] = [host, holder].map(|name| fixture.said[name].lease.held.clone());
+            if gives.is_none() && asks.is_some_and(|held| held.list.len() == 1 && held.list.contains(host)) {
+                fixture.promises(host, holder);
+            }
+        }
+        Blow::Restart => restart(fixture, names, false),
+        Blow::StateLost => restart(fixture, names, true),
+    }
+    fixture.writing().len() < 2
+}
+
+fn restart(fixture: &mut Fixture, names: &[HostName], lost: bool) {
+    let there: Vec<bool> = names.iter().map(|name| fixture.is_connected(name.as_str())).collect();
+    if lost {
+        fixture.restart(FoundState::Lost(None, "the file is gone".to_owned()));
+    } else {
+        fixture.restart_with_state();
+    }
+    fixture.network(true);
+    for (name, there) in names.iter().zip(there) {
+        fixture.well(name.as_str());
+        if there {
+            fixture.connect(name.as_str());
+        } else {
+            fixture.lose(name.as_str());
         }
     }
 }
@@ -115,7 +193,7 @@ proptest! {
     #[test]
     fn no_role_is_ordered_for_a_host_while_another_may_have_it(big in any::<bool>(), moves in moves()) {
         let mut fixture = Fixture::running(if big { four() } else { pair() });
-        let names: Vec<HostName> = fixture.said.keys().cloned().collect();
+        let names = fixture.names();
         for step in moves {
             // A host that is dead and cannot be asked is passed over, as in 2.2.1: that is not what is tested here.
             if matches!(step, Move::AgentAway(_) | Move::KillEnded(..)) {
@@ -129,9 +207,46 @@ proptest! {
     }
 
     #[test]
+    fn two_servers_never_write_and_in_calm_one_does(big in any::<bool>(), blows in blows()) {
+        let mut settings = if big { four() } else { pair() };
+        settings.kill_host = Ok(());
+        let mut fixture = Fixture::running(settings);
+        let names = fixture.names();
+        for blow in blows {
+            prop_assert!(suffer(&mut fixture, &names, &blow), "{blow:?}: {:?} write", fixture.writing());
+        }
+        fixture.disk = Disk::Quick;
+        fixture.write_state();
+        fixture.network(true);
+        let _ = fixture.command("set_active");
+        while !fixture.kills.is_empty() {
+            fixture.kill_ends(Err("no".to_owned()));
+        }
+        for round in 0..4 {
+            for name in &names {
+                fixture.report(name.as_str(), |status| {
+                    let writable = status.server.is_writable();
+                    status.server = ServerView::Up { writable };
+                });
+                fixture.well(name.as_str());
+                if round == 0 || !fixture.is_connected(name.as_str()) {
+                    fixture.connect(name.as_str());
+                }
+                let _ = fixture.command(&format!("set_online {name}"));
+            }
+            fixture.settle();
+            for _ in 0..20 {
+                fixture.pass(1);
+                prop_assert!(fixture.writing().len() < 2, "{:?} write", fixture.writing());
+            }
+        }
+        prop_assert_eq!(fixture.writing().len(), 1, "{:?}", fixture.command("show --long"));
+    }
+
+    #[test]
     fn roles_are_only_on_eligible_hosts_evenly_and_stay_there(big in any::<bool>(), moves in moves()) {
         let mut fixture = Fixture::running(if big { four() } else { pair() });
-        let names: Vec<HostName> = fixture.said.keys().cloned().collect();
+        let names = fixture.names();
         for step in moves {
             apply(&mut fixture, &names, &step);
         }
@@ -139,14 +254,11 @@ proptest! {
         fixture.network(true);
         let _ = fixture.command("set_active");
         for name in &names {
-            *fixture.said.get_mut(name).unwrap() = sound();
+            let status = fixture.said.get_mut(name).unwrap();
+            *status = AgentStatus { lease: status.lease.clone(), ..sound() };
             fixture.connect(name.as_str());
-            for kind in CheckKind::ALL {
- fixture.good(name.as_str(), kind);
-}
-            if let Some(order) = fixture.orders.get(name).cloned() {
-                fixture.report(name.as_str(), |status| obey(status, &order));
-            }
+            fixture.well(name.as_str());
+            fixture.agent_obeys(name.as_str());
         }
         fixture.settle();
         fixture.pass(70);
@@ -169,10 +281,7 @@ proptest! {
         let writers = names.iter().filter(|name| fixture.roles(name.as_str()).contains("writer")).count();
         prop_assert!(writers <= 1);
         let before: Vec<String> = names.iter().map(|name| fixture.roles(name.as_str())).collect();
-        for _ in 0..20 {
-            fixture.now = fixture.now + Duration::from_secs(1);
-            fixture.tick();
-        }
+        fixture.pass(20);
         let after: Vec<String> = names.iter().map(|name| fixture.roles(name.as_str())).collect();
         prop_assert_eq!(before, after);
     }

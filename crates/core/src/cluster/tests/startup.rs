@@ -1,6 +1,6 @@
-use super::fixture::{Fixture, WRITER, four, pair, preferring, role, set};
+use super::fixture::{Fixture, WRITER, four, pair, preferring, set};
 use crate::check::{CheckKind, Verdict};
-use crate::cluster::Event;
+use crate::lease::Proof;
 use crate::message::{ServerView, Takeover};
 use crate::state::{HostState, Mode};
 
@@ -179,19 +179,22 @@ fn without_careful_startup_the_host_with_most_votes_stays_the_writer() {
     fixture.said = said;
     fixture.start();
     assert_eq!(fixture.command("mode"), "ACTIVE");
+    assert!(!fixture.ordered("db1").contains("writer"), "the other one has the address, too");
+    fixture.settle();
     assert_eq!(fixture.ordered("db1"), "reader(192.168.8.34),writer(192.168.8.30)");
     assert_eq!(fixture.orders["db1"].writer.as_ref().unwrap().takeover, Takeover::Keep);
 }
 
 #[test]
-fn an_elected_writer_without_the_address_waits_for_the_other_master_and_catches_up() {
+fn an_elected_writer_without_the_address_catches_up() {
     let stored = "db1|ONLINE|\ndb2|ONLINE|writer(192.168.8.30)\n";
     let mut fixture = Fixture::restored(pair(), Some(stored));
     fixture.start();
     assert_eq!(fixture.writer(), "db2");
-    assert_eq!(fixture.ordered("db2"), "", "an order of the monitor before may be on its way to db1");
-    fixture.agent_obeys("db1");
-    assert_eq!(fixture.orders["db2"].writer.as_ref().unwrap().takeover, Takeover::Fresh);
+    let promotion = fixture.promotion("db2").unwrap();
+    assert_eq!((promotion.takeover, promotion.proof), (Takeover::Fresh, Proof::Nobody));
+    fixture.settle();
+    assert_eq!(fixture.writing(), ["db2"]);
 }
 
 #[test]
@@ -217,16 +220,13 @@ fn a_role_is_not_granted_while_a_host_that_was_online_cannot_be_asked() {
 }
 
 #[test]
-fn an_elected_writer_that_dies_at_once_must_let_go_like_any_other() {
+fn an_elected_writer_that_was_never_promoted_has_nothing_to_let_go_of() {
     let stored = "db1|ONLINE|writer(192.168.8.30)\ndb2|ONLINE|\n";
     let mut fixture = Fixture::restored(pair(), Some(stored));
     fixture.said.get_mut("db1").unwrap().server = ServerView::Gone;
     fixture.start();
-    fixture.agent_obeys("db2");
-    assert_eq!(fixture.writer(), "db2");
-    assert!(!fixture.ordered("db2").contains(&role(WRITER).to_string()));
-    fixture.agent_obeys("db1");
-    assert!(fixture.ordered("db2").contains(&role(WRITER).to_string()));
+    assert_eq!((fixture.writer().as_str(), fixture.ordered("db1").as_str()), ("db2", ""));
+    assert_eq!(fixture.promotion("db2").unwrap().proof, Proof::Nobody);
 }
 
 #[test]
@@ -236,21 +236,22 @@ fn an_address_on_a_host_without_votes_comes_off_before_another_gets_it() {
     (status.held, status.server) = (set(&[WRITER]), WRITABLE);
     fixture.start();
     fixture.agent_obeys("db2");
-    assert_eq!((fixture.writer().as_str(), fixture.ordered("db2").contains("writer")), ("db2", false));
+    assert_eq!((fixture.writer().as_str(), fixture.ordered("db2").contains("writer")), ("", false));
     fixture.agent_obeys("db1");
+    fixture.tick();
     assert!(fixture.ordered("db2").contains("writer"));
 }
 
 #[test]
-fn an_elected_writer_that_has_answered_already_does_not_hold_up_a_move() {
+fn an_elected_writer_hands_the_role_to_the_preferred_host_in_order() {
     let stored = "db1|ONLINE|writer(192.168.8.30)\ndb2|ONLINE|\n";
     let mut fixture = Fixture::restored(preferring("db2"), Some(stored));
     fixture.start();
     fixture.agent_obeys("db1");
-    assert_eq!(fixture.ordered("db1"), "", "db2 has not answered yet");
+    assert_eq!(fixture.writing(), ["db1"]);
     fixture.approached(Ok(()));
     fixture.settle();
-    assert!(fixture.ordered("db2").contains("writer"));
+    assert_eq!(fixture.writing(), ["db2"]);
 }
 
 #[test]
@@ -258,8 +259,7 @@ fn a_monitor_that_an_agent_refused_decides_nothing_and_kills_nobody() {
     let mut settings = pair();
     settings.kill_host = Ok(());
     let mut fixture = Fixture::running(settings);
-    let refused = || Event::AgentRefused { host: "db1".into(), reason: "a reason".to_owned() };
-    fixture.step(refused());
+    fixture.refuse("db1");
     assert!(
         fixture.logged(
             "FATAL The agent on host 'db1' has another monitor, so this one decides nothing: a reason"
@@ -268,7 +268,7 @@ fn a_monitor_that_an_agent_refused_decides_nothing_and_kills_nobody() {
     assert!(fixture.command("show").contains("# Warning: the agent on host db1 has another monitor"));
     for _ in 0..20 {
         fixture.bad("db1", CheckKind::Ping);
-        fixture.step(refused());
+        fixture.refuse("db1");
         fixture.pass(1);
     }
     assert_eq!(fixture.state("db1"), HostState::Online);

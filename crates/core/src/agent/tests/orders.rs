@@ -1,151 +1,16 @@
-//! The agent's mind against a host that does what it is asked, one step at a time.
+//! What an order makes an agent do, step by step. The lease is given as soon as it is asked for, and does not run out.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::*;
+use super::fixture::*;
+use crate::agent::*;
 use crate::gtid::GtidView;
-use crate::message::{AgentStatus, LogPosition, Order, OrderId, ServerView, Takeover, WriterGrant};
-use crate::moment::Moment;
-use crate::names::{HostName, Role, RoleName};
+use crate::lease::{Epoch, Proof};
+use crate::message::{LeaseTerms, Order, OrderId, ServerView, Takeover};
 use crate::state::HostState;
 
-const UP: ServerView = ServerView::Up { writable: false };
-const WRITABLE: ServerView = ServerView::Up { writable: true };
-const SILENT: ServerView = ServerView::Silent { writable_before: true };
-
-fn writer() -> Role {
-    Role::parse("writer(192.168.8.30)").unwrap()
-}
-
-fn reader() -> Role {
-    Role::parse("reader(192.168.8.34)").unwrap()
-}
-
-fn settings() -> AgentSettings {
-    AgentSettings {
-        host: HostName::from("db1"),
-        active_master_role: RoleName::from("writer"),
-        max_kill_retries: 2,
-    }
-}
-
-struct Fixture {
-    mind: AgentMind,
-    now: Moment,
-    /// Steps asked for and not ended yet.
-    steps: Vec<Step>,
-    reports: Vec<AgentStatus>,
-    saved: Option<AgentMemory>,
-    announced: Vec<Role>,
-    number: u64,
-}
-
-impl Fixture {
-    fn new(memory: AgentMemory) -> Self {
-        Self {
-            mind: AgentMind::new(settings(), memory),
-            now: Moment::from_secs(100),
-            steps: Vec::new(),
-            reports: Vec::new(),
-            saved: None,
-            announced: Vec::new(),
-            number: 0,
-        }
-    }
-
-    /// An agent that knows its host: these addresses with our mark, this server.
-    fn on(held: &[Role], view: ServerView, memory: AgentMemory) -> Self {
-        let mut fixture = Self::new(memory);
-        fixture.addresses(held, true);
-        fixture.sees(view);
-        fixture
-    }
-
-    /// The writer in its everyday life.
-    fn writing() -> Self {
-        let mut fixture = Self::on(&[], UP, AgentMemory::default());
-        fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Fresh, false)));
-        fixture.run();
-        assert_eq!(fixture.status().server, WRITABLE);
-        fixture
-    }
-
-    fn step(&mut self, event: AgentEvent) {
-        for action in self.mind.step(self.now, event) {
-            match action {
-                AgentAction::Do(step) => self.steps.push(step),
-                AgentAction::Announce(role) => self.announced.push(role),
-                AgentAction::Report(status) => self.reports.push(*status),
-                AgentAction::Save(memory) => self.saved = Some(memory),
-                AgentAction::Log(..) => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, ms: u64) {
-        self.now = self.now + Duration::from_millis(ms);
-        self.step(AgentEvent::Tick);
-    }
-
-    fn sees(&mut self, view: ServerView) {
-        self.sees_asked(view, self.now, None);
-    }
-
-    fn sees_asked(&mut self, view: ServerView, asked: Moment, gtid: Option<GtidView>) {
-        self.step(AgentEvent::ServerSeen { view, asked, source_ip: None, gtid, receiving: None });
-    }
-
-    fn addresses(&mut self, held: &[Role], ours: bool) {
-        let held = held.iter().map(|role| HeldAddress { role: role.clone(), ours }).collect();
-        self.step(AgentEvent::AddressesSeen(held));
-    }
-
-    fn order(&mut self, state: HostState, roles: &[Role], grant: Option<(u64, Takeover, bool)>) {
-        self.number += 1;
-        let master = if grant.is_some() { "db1" } else { "db2" };
-        self.step(AgentEvent::Ordered(Order {
-            id: OrderId { instance: 1, number: self.number },
-            state,
-            roles: roles.iter().cloned().collect(),
-            active_master: Some(HostName::from(master)),
-            writer: grant.map(|(choice, takeover, hold)| WriterGrant { choice, takeover, hold }),
-        }));
-    }
-
-    fn end(&mut self, step: &Step, outcome: StepOutcome) {
-        let index = self.steps.iter().position(|asked| asked == step).expect("the step was asked for");
-        let step = self.steps.remove(index);
-        self.step(AgentEvent::StepEnded { step, outcome });
-    }
-
-    /// Ends steps well, oldest first, until nothing is asked for; the order in which they were asked for.
-    fn run(&mut self) -> Vec<Step> {
-        let mut done = Vec::new();
-        while let Some(step) = self.steps.first().cloned() {
-            let outcome = match step {
-                Step::ReadPosition => StepOutcome::Position(position()),
-                _ => StepOutcome::Done,
-            };
-            self.end(&step, outcome);
-            done.push(step);
-            assert!(done.len() < 50, "{done:?}");
-        }
-        done
-    }
-
-    fn status(&self) -> AgentStatus {
-        self.mind.status()
-    }
-
-    fn release(&mut self) {
-        self.order(HostState::Online, &[], None);
-    }
-}
-
-fn position() -> LogPosition {
-    LogPosition { file: "bin.000003".into(), position: 99 }
-}
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_planned_release_closes_reads_the_position_ends_clients_and_only_then_drops_the_address() {
@@ -156,7 +21,7 @@ fn a_planned_release_closes_reads_the_position_ends_clients_and_only_then_drops_
     assert_eq!(done, [Step::CloseWrites, Step::ReadPosition, Step::EndClients, Step::DropAddress(writer())]);
     let status = fixture.status();
     assert_eq!((status.held.len(), status.server), (0, UP));
-    assert_eq!(status.released_at, Some((OrderId { instance: 1, number: 2 }, position())));
+    assert_eq!(status.released_at, Some((epoch(1), position())));
     assert_eq!(status.applied, Some(OrderId { instance: 1, number: 2 }));
     assert_eq!(fixture.saved.unwrap().order.unwrap().id.number, 2);
 }
@@ -193,7 +58,7 @@ fn a_dead_server_loses_its_writer_address_without_an_order_and_gets_it_back() {
     fixture.sees(ServerView::Gone);
     assert_eq!(fixture.run(), [Step::DropAddress(writer())]);
     fixture.sees(UP);
-    assert_eq!(fixture.run(), [Step::OpenWrites, Step::AddAddress(writer())]);
+    assert_eq!(fixture.run(), [Step::OpenWrites, Step::AddAddress(writer(), Lifetime::Forever)]);
 }
 
 #[test]
@@ -203,7 +68,7 @@ fn a_new_writer_catches_up_opens_takes_the_address_and_announces_it() {
     fixture.order(HostState::Online, &[writer()], Some((1, after.clone(), false)));
     assert_eq!(fixture.steps, [Step::CatchUp(after.clone())]);
     let done = fixture.run();
-    assert_eq!(done, [Step::CatchUp(after), Step::OpenWrites, Step::AddAddress(writer())]);
+    assert_eq!(done, [Step::CatchUp(after), Step::OpenWrites, Step::AddAddress(writer(), Lifetime::Forever)]);
     assert_eq!(fixture.announced, [writer()]);
 }
 
@@ -246,7 +111,7 @@ fn a_chosen_server_that_is_writable_already_is_closed_until_it_has_caught_up() {
     let done: Vec<Step> = fixture.run();
     let catch_up = done.iter().position(|step| *step == Step::CatchUp(Takeover::Fresh)).unwrap();
     assert_eq!(done[0], Step::CloseWrites);
-    assert!(done[..catch_up].iter().all(|step| *step != Step::AddAddress(writer())));
+    assert!(done[..catch_up].iter().all(|step| *step != Step::AddAddress(writer(), Lifetime::Forever)));
 }
 
 #[test]
@@ -259,6 +124,18 @@ fn locks_get_their_rounds_of_patience_and_then_their_holders_are_ended() {
         fixture.pass(200);
     }
     assert_eq!(fixture.run()[..2], [Step::EndWriters, Step::CloseWrites]);
+}
+
+#[test]
+fn an_address_that_waits_for_a_lock_before_it_leaves_lasts_as_long_as_the_lease() {
+    let mut fixture = Fixture::writing_with(&["db2"]);
+    fixture.release();
+    fixture.end(&Step::CloseWrites, StepOutcome::LockHeld);
+    fixture.lose_monitor();
+    fixture.pass(2500);
+    fixture.promise_by(&["db2"]);
+    let kept = |step: &Step| matches!(step, Step::KeepAddresses(kept) if kept.contains_key(&writer()));
+    assert!(fixture.steps.iter().any(kept), "{:?}", fixture.steps);
 }
 
 #[test]
@@ -308,8 +185,11 @@ fn at_first_contact_a_running_writer_of_2_2_1_is_left_alone() {
     fixture.sees(WRITABLE);
     assert!(fixture.steps.is_empty());
     assert!(fixture.status().held.contains(&writer()));
+    fixture.proof = Proof::Own;
     fixture.order(HostState::Online, &[writer(), reader()], Some((1, Takeover::Keep, false)));
-    assert!(fixture.steps.is_empty());
+    let lifetimes = [(writer(), Lifetime::Forever), (reader(), Lifetime::Until(fixture.now + FIVE_SECONDS))];
+    assert_eq!(fixture.run(), [Step::KeepAddresses(lifetimes.into())], "they get our mark and nothing else");
+    assert_eq!((fixture.status().lease.accepted, fixture.released()), (epoch(1), Epoch::NONE));
 }
 
 #[test]
@@ -325,7 +205,7 @@ fn a_server_that_comes_up_writable_where_the_role_is_not_is_closed_at_once() {
 fn a_flushed_address_is_put_back() {
     let mut fixture = Fixture::writing();
     fixture.addresses(&[], true);
-    assert_eq!(fixture.steps, [Step::AddAddress(writer())]);
+    assert_eq!(fixture.steps, [Step::AddAddress(writer(), Lifetime::Forever)]);
 }
 
 #[test]
@@ -362,6 +242,10 @@ fn a_hold_outlives_a_time_without_any_writer() {
         roles: BTreeSet::new(),
         active_master: None,
         writer: None,
+        release: Some(epoch(1)),
+        terms: LeaseTerms::default(),
+        absolved: false,
+        generation: 1,
     };
     fixture.step(AgentEvent::Ordered(nobody.clone()));
     assert!(!fixture.run().contains(&Step::ResumeReceiving));

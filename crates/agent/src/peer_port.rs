@@ -1,0 +1,121 @@
+//! What the agents of other hosts ask here: each connection asks one thing at a time, and is answered by the mind.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
+use mmm_wire::{Refusal, RefusalCode, Session};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Connections that one host may have; its agent needs one, and some more that it has given up.
+const CONNECTIONS_MAX: usize = 16;
+/// A connection over which nothing is asked for so long is closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// Who asks has given up long before.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Requests that the mind has not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Askers(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<PeerAnswer>>,
+}
+
+impl Askers {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) -> (u64, oneshot::Receiver<PeerAnswer>) {
+        let (answer, answered) = oneshot::channel();
+        let mut held = self.lock();
+        held.last += 1;
+        let number = held.last;
+        held.waiting.insert(number, answer);
+        (number, answered)
+    }
+
+    fn give_up(&self, asker: u64) {
+        self.lock().waiting.remove(&asker);
+    }
+
+    /// Nobody may wait for it any more.
+    pub(crate) fn answer(&self, asker: u64, answer: PeerAnswer) {
+        if let Some(waiting) = self.lock().waiting.remove(&asker) {
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// Who may call, and how often at a time.
+#[derive(Debug)]
+pub(crate) struct PeerPort {
+    places: BTreeMap<HostName, Arc<Semaphore>>,
+    askers: Arc<Askers>,
+    events: mpsc::Sender<AgentEvent>,
+}
+
+impl PeerPort {
+    pub(crate) fn new<'a>(
+        peers: impl IntoIterator<Item = &'a HostName>,
+        askers: Arc<Askers>,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
+        let place = |host: &HostName| (host.clone(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+        Self { places: peers.into_iter().map(place).collect(), askers, events }
+    }
+
+    /// A place for one more connection of this host.
+    pub(crate) fn judge(&self, host: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+        let Some(places) = self.places.get(host) else {
+            let known = self.places.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+            let reason = format!(
+                "this agent takes calls from monitors and from the agents of {known}, not of '{host}': give both hosts the same mmm_common.conf"
+            );
+            return Err(Refusal::new(RefusalCode::UnknownPeer, reason));
+        };
+        Arc::clone(places).try_acquire_owned().map_err(|_| {
+            let reason = format!(
+                "the agent of '{host}' has {CONNECTIONS_MAX} connections to this one already; it needs one"
+            );
+            Refusal::new(RefusalCode::UnknownPeer, reason)
+        })
+    }
+
+    /// Answers what comes over one connection until it ends, and says why it did.
+    pub(crate) async fn serve(&self, session: Session<TcpStream>, from: &HostName) -> String {
+        let Session { mut reader, mut writer, .. } = session;
+        loop {
+            let request = match timeout(IDLE_LIMIT, reader.next::<PeerRequest>()).await {
+                Ok(Ok(Some(request))) => request,
+                Ok(Ok(None)) => return "it was closed".to_owned(),
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return format!("nothing was asked for {} s", IDLE_LIMIT.as_secs()),
+            };
+            let Some(answer) = self.ask(from, request).await else {
+                // Without an answer the next one would be taken for it.
+                return "there was no answer in time".to_owned();
+            };
+            if let Err(error) = writer.send(&answer).await {
+                return error.to_string();
+            }
+        }
+    }
+
+    async fn ask(&self, from: &HostName, request: PeerRequest) -> Option<PeerAnswer> {
+        let (asker, answered) = self.askers.begin();
+        let exchange = async {
+            self.events.send(AgentEvent::PeerAsked { asker, from: from.clone(), request }).await.ok()?;
+            answered.await.ok()
+        };
+        let answer = timeout(ANSWER_LIMIT, exchange).await.ok().flatten();
+        self.askers.give_up(asker);
+        answer
+    }
+}

@@ -1,0 +1,8 @@
+//! The agent's mind against a host that does what it is asked, one step at a time.
+
+mod addresses;
+mod fencing;
+mod fixture;
+mod lease;
+mod orders;
+mod promises;
