@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cluster::LAB;
 use crate::machine::Machine;
 use crate::options::{Kind, Options};
-use crate::{control_port, idle, interrupt, report, takeover};
+use crate::{absence, control_port, idle, interrupt, lease, report, takeover};
 
 /// Measures and prints; `false` when a target was missed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -27,6 +27,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Kind::Kill | Kind::Stop | Kind::Move => takeover::measure(kind, options)?,
             Kind::Idle => idle::measure(options)?,
             Kind::Show => control_port::measure(options)?,
+            Kind::Unplug | Kind::Hang => lease::measure(kind, options)?,
+            Kind::MonitorAway => absence::monitor_away(options)?,
+            Kind::AgentRestart => absence::agent_restart(options)?,
         });
     }
     println!("\n{}", report::table(&figures));

@@ -1,11 +1,11 @@
 //! A cluster to measure on: brought up, brought back to the same starting state between runs, looked at.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Program, Record, WRITER, wait_for};
 
 /// The lab's name. One bench at a time: two would measure each other.
@@ -16,23 +16,47 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// The prompt of the operator between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What a cluster is made with beside the tutorial's files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Make {
+    /// Where logs and records are kept; the daemons then log with `debug 1`.
+    pub(crate) evidence: Option<PathBuf>,
+    /// `writer_lease`, in seconds; none leaves the default.
+    pub(crate) lease: Option<u64>,
+}
+
 pub(crate) struct Cluster {
     pub(crate) lab: Lab,
-    evidence: Option<PathBuf>,
+    make: Make,
 }
 
 impl Cluster {
     /// A fresh cluster of the tutorial, both masters ONLINE, MySQL-M1 the writer.
-    pub(crate) fn fresh(evidence: Option<&Path>) -> Result<Self> {
+    pub(crate) fn fresh(make: &Make) -> Result<Self> {
         let mut builder = Lab::builder(LAB);
-        if evidence.is_some() {
+        if make.evidence.is_some() {
             builder = builder.append(ConfigFile::Common, "debug 1").append(ConfigFile::Monitor, "debug 1");
+        }
+        if let Some(seconds) = make.lease {
+            builder = builder.append(ConfigFile::Three, &format!("writer_lease {seconds}"));
         }
         let lab = builder.up()?;
         lab.expect_host(M1, "ONLINE", &["writer", "reader"], START)?;
-        let cluster = Self { lab, evidence: evidence.map(Path::to_owned) };
+        let cluster = Self { lab, make: make.clone() };
         cluster.settle()?;
         Ok(cluster)
+    }
+
+    /// A cluster for the next run: this one when it becomes whole again by itself, else a fresh one. Rows that only the old writer
+    /// has keep replication from it held for a person to look, so such a cluster is not waited for.
+    pub(crate) fn again(self, has_diverged: bool, run: &str) -> Result<Self> {
+        let settled =
+            if has_diverged { Err(anyhow!("rows did not reach the other master")) } else { self.settle() };
+        let Err(error) = settled else { return Ok(self) };
+        println!("{run}: the next run gets a fresh cluster: {error:#}");
+        let make = self.make.clone();
+        drop(self);
+        Self::fresh(&make)
     }
 
     /// The host that holds the writer address by `show`, and the other one.
@@ -71,7 +95,8 @@ impl Cluster {
         for host in [M1, M2] {
             self.lab.wait_replicating(host, SETTLE)?;
         }
-        self.wait_equal()
+        self.wait_equal()?;
+        Ok(self.lab.wait_covered(SETTLE)?)
     }
 
     /// Waits until each master has applied what is in the other's log now.
@@ -84,7 +109,7 @@ impl Cluster {
 
     /// Keeps logs and record of a run, where that was asked for.
     pub(crate) fn keep_evidence(&self, run: &str, record: &Record) -> Result<()> {
-        let Some(base) = &self.evidence else { return Ok(()) };
+        let Some(base) = &self.make.evidence else { return Ok(()) };
         let dir = base.join(run);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         for (host, program) in [

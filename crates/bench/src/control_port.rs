@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(40);
 const SHOW_MS: f64 = 100.0;
 
 pub(crate) fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let cluster = Cluster::fresh(options.evidence.as_deref())?;
+    let cluster = Cluster::fresh(&options.make())?;
     let lab = &cluster.lab;
     let probe = lab.start_probe()?;
     probe.wait_write_by(cluster.server_id(M1)?, Moment::from_micros(0), Duration::from_secs(10))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use mmm_lab::{M1, M2, MON, Moment, Program};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Make};
 use crate::figure::{Figure, Judged};
 use crate::options::Options;
 
@@ -45,7 +45,7 @@ const EACH: usize = 3;
 const DAEMONS: [(&str, Program); 3] = [(MON, Program::Monitor), (M1, Program::Agent), (M2, Program::Agent)];
 
 pub(crate) fn measure(options: &Options) -> Result<Vec<Figure>> {
-    let cluster = Cluster::fresh(None)?;
+    let cluster = Cluster::fresh(&Make { evidence: None, ..options.make() })?;
     thread::sleep(CALM);
     let length = Duration::from_secs(options.idle_seconds);
     let began = Instant::now();

@@ -1,6 +1,7 @@
 //! `mmm_bench`: measures what the issue promises, on real servers with the tutorial's configuration, and prints it beside the targets.
 #![forbid(unsafe_code)]
 
+mod absence;
 mod attack;
 mod bench;
 mod cluster;
@@ -8,6 +9,7 @@ mod control_port;
 mod figure;
 mod idle;
 mod interrupt;
+mod lease;
 mod machine;
 mod options;
 mod report;

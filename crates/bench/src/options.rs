@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::attack::Attack;
+use crate::cluster::Make;
 
 /// Measures failover, planned moves, memory, CPU and the control port on a real master pair; see bench/README.md.
 #[derive(Debug, Parser)]
@@ -19,6 +21,9 @@ pub(crate) struct Options {
     /// How long the idle cluster's CPU time is counted, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) idle_seconds: u64,
+    /// Seconds of `writer_lease`, in place of the default
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=60))]
+    pub(crate) lease: Option<u64>,
     /// Also write every single value as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -49,8 +54,40 @@ pub(crate) enum Kind {
     Idle,
     /// How fast `show` answers, idle and under attack
     Show,
+    /// The writer's host unplugged, and plugged in again
+    Unplug,
+    /// The agent's worker on the writer hangs, then the server is killed
+    Hang,
+    /// The monitor killed for a minute
+    MonitorAway,
+    /// The writer's agent stopped and started, killed and started
+    AgentRestart,
+}
+
+/// The lease where none is configured, in seconds.
+const DEFAULT_LEASE: u64 = 5;
+
+impl Options {
+    pub(crate) fn make(&self) -> Make {
+        Make { evidence: self.evidence.clone(), lease: self.lease }
+    }
+
+    /// The most that may pass until another master writes when a writer can't be asked: its lease, and 1.5 s.
+    pub(crate) fn lease_limit(&self) -> Duration {
+        Duration::from_secs(self.lease.unwrap_or(DEFAULT_LEASE)) + Duration::from_millis(1500)
+    }
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [Self::Kill, Self::Stop, Self::Move, Self::Idle, Self::Show];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Stop,
+        Self::Move,
+        Self::Idle,
+        Self::Show,
+        Self::Unplug,
+        Self::Hang,
+        Self::MonitorAway,
+        Self::AgentRestart,
+    ];
 }

@@ -33,7 +33,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
             Some(false) => "NO",
         };
         let digits = match figure.unit {
-            "rows" => 0,
+            "rows" | "writes" => 0,
             "%" => 3,
             _ => 1,
         };

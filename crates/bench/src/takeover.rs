@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use mmm_lab::{Judge, Lab, Moment, Program, Record};
 
 use crate::cluster::Cluster;
@@ -12,11 +12,11 @@ use crate::options::{Kind, Options};
 
 /// How long the probe writes before an event; a part that differs from run to run keeps the events from falling on the same phase of
 /// the checks each time.
-const BEFORE: Duration = Duration::from_secs(1);
-const PHASE: Duration = Duration::from_millis(137);
+pub(crate) const BEFORE: Duration = Duration::from_secs(1);
+pub(crate) const PHASE: Duration = Duration::from_millis(137);
 /// How long it writes after the first write on the other master.
 const AFTER: Duration = Duration::from_millis(700);
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The targets of the issue, in ms.
 const TAKEOVER_MS: f64 = 500.0;
@@ -32,7 +32,7 @@ struct Run {
     duplicates: usize,
 }
 
-fn millis(time: Duration) -> f64 {
+pub(crate) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn measure(kind: Kind, options: &Options) -> Result<Vec<Figure>> {
         Kind::Stop => "stop",
         _ => "move",
     };
-    let mut cluster = Cluster::fresh(options.evidence.as_deref())?;
+    let mut cluster = Cluster::fresh(&options.make())?;
     let mut runs: Vec<Run> = Vec::new();
     for number in 1..=options.runs {
         let run = one(kind, number, &format!("{name}-{number:02}"), &cluster)?;
@@ -50,19 +50,10 @@ pub(crate) fn measure(kind: Kind, options: &Options) -> Result<Vec<Figure>> {
             "{name} {number:>2}: {:.1} ms to the first write on the other master, gap {:.1} ms, lost {}, duplicates {}",
             run.takeover_ms, run.gap_ms, run.lost, run.duplicates
         );
-        // Rows that only the old writer has: replication from it is held for a person to look, so this cluster does not become
-        // whole again by itself.
         let has_diverged = kind != Kind::Move && run.lost > 0;
         runs.push(run);
-        if number == options.runs {
-            break;
-        }
-        let settled =
-            if has_diverged { Err(anyhow!("rows did not reach the other master")) } else { cluster.settle() };
-        if let Err(error) = settled {
-            println!("{name} {number:>2}: the next run gets a fresh cluster: {error:#}");
-            drop(cluster);
-            cluster = Cluster::fresh(options.evidence.as_deref())?;
+        if number < options.runs {
+            cluster = cluster.again(has_diverged, &format!("{name} {number:>2}"))?;
         }
     }
     Ok(figures(kind, &runs))
