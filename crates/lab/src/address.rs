@@ -56,9 +56,10 @@ impl Lab {
         at(asked.map_err(|_| failed())?, "cannot list the addresses in", &path)
     }
 
-    /// Whether the host has this address on its eth0.
+    /// Whether the host has this address on its eth0; without power it has none, whatever its kernel here still knows.
     pub fn has_address(&self, host: &str, ip: &str) -> Result<bool> {
-        Ok(self.address_details(host)?.iter().any(|address| address.ip.to_string() == ip))
+        Ok(self.has_power(host)?
+            && self.address_details(host)?.iter().any(|address| address.ip.to_string() == ip))
     }
 }
 

@@ -218,12 +218,18 @@ impl Lab {
         Ok(at)
     }
 
+    /// Whether [`Lab::power_off`] was not its last word on the host.
+    pub(crate) fn has_power(&self, host: &str) -> Result<bool> {
+        let without = |cut: &Cut| cut.from == host && cut.manner == Manner::Power;
+        Ok(!self.store.read()?.cuts.iter().any(without))
+    }
+
     /// Kills everything on the host, takes away the addresses that are not its own, empties /run and gives it a new boot id.
     /// Nothing is started again; [`Lab::start_enabled`] does that.
     pub fn reboot(&self, host: &str) -> Result<Moment> {
         let host = self.host(host)?;
         let without_power = |cut: &Cut| cut.from == host.name && cut.manner == Manner::Power;
-        if !self.store.read()?.cuts.iter().any(without_power) {
+        if self.has_power(&host.name)? {
             self.remember_enabled(host)?;
         }
         let inhabitants = self.inhabitants(host)?;

@@ -192,11 +192,11 @@ impl Lab {
         })
     }
 
-    /// Hosts that have this address on their eth0 now; more than one, or none, is worth a test's attention.
+    /// Hosts that have this address on their eth0 now, as [`Lab::has_address`] has it; more than one, or none, is worth a test's attention.
     pub fn holders(&self, ip: &str) -> Result<Vec<&str>> {
         let mut holders = Vec::new();
         for host in &self.hosts {
-            if network::addresses(host)?.iter().any(|address| address == ip) {
+            if self.has_power(&host.name)? && network::addresses(host)?.iter().any(|address| address == ip) {
                 holders.push(host.name.as_str());
             }
         }

@@ -312,7 +312,9 @@ fn a_reboot_ends_everything_and_changes_the_boot_id() {
 fn a_host_without_power_is_silent_and_a_reboot_brings_it_back() {
     let lab = servers("power");
     assert!(pings(&lab, MON, "192.168.8.32"));
+    assert!(lab.has_address(M1, "192.168.8.32").unwrap());
     lab.power_off(M1).unwrap();
+    assert!(!lab.has_address(M1, "192.168.8.32").unwrap());
     assert!(!pings(&lab, MON, "192.168.8.32"));
     assert_eq!(lab.life(M1, Program::Server).unwrap(), Life::Stopped);
     lab.heal_all().unwrap();

@@ -12,7 +12,9 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_frozen_server_loses_its_address_and_is_closed_when_it_thaws() {
-    let lab = Cluster::up(quick("frozen").append(ConfigFile::Monitor, QUICK_CHECKS));
+    // Else it is killed when its time is over, and does not thaw.
+    let builder = quick("frozen").append(ConfigFile::Three, "fence_hung_server no");
+    let lab = Cluster::up(builder.append(ConfigFile::Monitor, QUICK_CHECKS));
     let watch = ControlWatch::start(&lab);
     let probe = lab.start_probe().unwrap();
     let frozen = lab.freeze(M1, Program::Server).unwrap();
