@@ -398,9 +398,9 @@ impl AgentMind {
         if view.is_up() && asked < self.believe_from {
             return false;
         }
+        let view = self.with_own_changes(view);
         let before = std::mem::replace(&mut self.server, view);
-        let kind = |view: ServerView| std::mem::discriminant(&view);
-        if kind(before) == kind(view) {
+        if std::mem::discriminant(&before) == std::mem::discriminant(&view) {
             return true;
         }
         self.retry_at.remove(&Lane::Server);

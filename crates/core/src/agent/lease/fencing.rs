@@ -76,6 +76,21 @@ impl AgentMind {
         }
     }
 
+    /// A server that falls silent soon after it was opened or closed was not asked in between: then what this host did counts, not
+    /// what the server answered last.
+    pub(in crate::agent) fn with_own_changes(&self, view: ServerView) -> ServerView {
+        match (view, self.server) {
+            (
+                ServerView::Silent { .. },
+                ServerView::Up { writable } | ServerView::Silent { writable_before: writable },
+            ) => {
+                let opening = matches!(self.busy.get(&Lane::Server), Some(Step::OpenWrites));
+                ServerView::Silent { writable_before: writable || opening }
+            }
+            _ => view,
+        }
+    }
+
     /// Whether nothing of the writer role is left on this host.
     pub(in crate::agent) fn has_let_go(&self) -> bool {
         let adding = matches!(self.busy.get(&Lane::Address),

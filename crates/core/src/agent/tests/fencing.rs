@@ -160,6 +160,19 @@ fn a_server_that_hangs_is_killed_when_the_monitor_takes_the_role_from_it() {
 }
 
 #[test]
+fn a_server_that_hangs_before_it_was_asked_anew_is_what_this_host_made_it() {
+    let mut fixture = killing();
+    fixture.sees(ServerView::Silent { writable_before: false });
+    assert_eq!(fixture.status().server, SILENT, "it was opened after it had said that it is closed");
+    let mut fixture = killing();
+    fixture.release();
+    fixture.run();
+    fixture.sees(SILENT);
+    assert_eq!(fixture.status().server, ServerView::Silent { writable_before: false });
+    assert!(fixture.live(5000).is_empty(), "it was closed after it had said that it is open");
+}
+
+#[test]
 fn a_server_that_cannot_be_closed_is_killed_two_seconds_after_the_end() {
     let mut fixture = killing();
     fixture.lose_monitor();
