@@ -153,7 +153,7 @@ impl Cluster {
         };
         if last == holder {
             // A server that was restarted meanwhile has received again what is to be held.
-            return match slot.hold_from {
+            return match slot.hold_from.as_ref().or(self.wrote_since(holder)) {
                 Some(_) => Takeover::Lost,
                 None => slot.owed.get(holder).cloned().unwrap_or(Takeover::Keep),
             };
@@ -164,6 +164,17 @@ impl Cluster {
     /// Who wrote last: the book knows it better than what was decided since.
     fn last_writer<'a>(&'a self, slot: &'a Slot) -> Option<&'a HostName> {
         self.record().map(|record| &record.host).or(slot.last.as_ref())
+    }
+
+    /// Another host that may have written after the one in the record, by a grant of which the record is lost: it accepted a greater
+    /// epoch that was not given out since the start.
+    fn wrote_since(&self, recorded: &HostName) -> Option<&HostName> {
+        let record = self.record().filter(|record| record.host == *recorded)?;
+        let accepted = self.hosts.iter().map(|(name, host)| (host.agent.status.lease.accepted, name));
+        let unknown = |(epoch, name): &(Epoch, &HostName)| {
+            *epoch > record.epoch && self.promoted.get(*name) != Some(epoch)
+        };
+        accepted.filter(|(_, name)| *name != recorded).filter(unknown).max().map(|(_, name)| name)
     }
 
     /// Where the log of the last writer ended, when it gave the role back in order and has not been restarted since.
@@ -184,9 +195,11 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) {
         let Some(slot) = self.slots.get(role) else { return };
-        let (takeover, last) = (self.takeover(slot, holder), self.last_writer(slot).cloned());
+        let takeover = self.takeover(slot, holder);
+        let last =
+            self.last_writer(slot).filter(|last| *last != holder).or(self.wrote_since(holder)).cloned();
         let Some(slot) = self.slots.get_mut(role) else { return };
-        if last.as_ref().is_some_and(|last| last != holder) {
+        if last.is_some() {
             slot.hold_from = last.filter(|_| takeover == Takeover::Lost);
             slot.warned_divergence = false;
         }

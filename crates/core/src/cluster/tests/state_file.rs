@@ -5,7 +5,7 @@ use super::host::fence;
 use crate::check::CheckKind;
 use crate::cluster::{Event, FoundState};
 use crate::lease::{Epoch, Listed, Proof};
-use crate::message::ServerView;
+use crate::message::{ServerView, Takeover};
 use crate::state::HostState;
 
 fn epoch(number: u64) -> Epoch {
@@ -276,6 +276,23 @@ fn of_several_that_hold_something_only_the_greatest_may_go_on() {
     assert!(fixture.orders.values().all(|order| order.writer.is_none()));
     fixture.settle();
     assert_eq!(fixture.writing().len(), 1);
+}
+
+#[test]
+fn a_host_of_which_the_record_was_lost_may_have_written_last() {
+    let mut fixture = Fixture::running(pair());
+    let older = fixture.kept.clone().unwrap();
+    // What db2 wrote after it is not in the record that is found again.
+    for host in ["db1", "db2"] {
+        fixture.report(host, fence);
+    }
+    fixture.said.get_mut("db2").unwrap().lease.accepted = Epoch { number: 2, origin: 7 };
+    fixture.said.get_mut("db2").unwrap().lease.released = Epoch { number: 2, origin: 7 };
+    fixture.restart(FoundState::Good(older));
+    fixture.start();
+    fixture.settle();
+    let promotion = fixture.promotion("db1").expect("the recorded host gets the role back");
+    assert_eq!((promotion.takeover, promotion.hold), (Takeover::Lost, true));
 }
 
 #[test]
