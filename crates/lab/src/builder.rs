@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cleanup;
 use crate::error::{LabError, Result, at};
+use crate::flavour::{Flavour, Software};
 use crate::host::{Extras, Host};
 use crate::lab::{Lab, base_dir};
 use crate::process::ProcessId;
@@ -43,6 +44,7 @@ pub struct Builder {
     clocks: Clocks,
     parts: Parts,
     gtid: bool,
+    server: Option<Flavour>,
     server_lines: Vec<String>,
     edits: Vec<Edit>,
     stays: bool,
@@ -84,6 +86,7 @@ impl Builder {
             clocks: Clocks::Machine,
             parts: Parts::Daemons,
             gtid: false,
+            server: None,
             server_lines: Vec::new(),
             edits: Vec::new(),
             stays: false,
@@ -161,6 +164,13 @@ impl Builder {
         self
     }
 
+    /// Servers of this flavour in place of the system's own; brought here first where they are not.
+    #[must_use]
+    pub fn server(mut self, flavour: Flavour) -> Self {
+        self.server = Some(flavour);
+        self
+    }
+
     /// One more line for every server's my.cnf, for example `read_only = 1`.
     #[must_use]
     pub fn server_line(mut self, line: &str) -> Self {
@@ -210,8 +220,12 @@ impl Builder {
         cleanup::down_abandoned(&self.base)?;
         let dir = self.base.join(&self.name);
         self.clear(&dir)?;
-        let template = if self.parts >= Parts::Servers { Some(template::obtain()?) } else { None };
-        let lab = self.found(&dir, keep)?;
+        let software = match self.server {
+            Some(flavour) => flavour.obtain()?,
+            None => Software::system()?,
+        };
+        let template = if self.parts >= Parts::Servers { Some(template::obtain(&software)?) } else { None };
+        let lab = self.found(&dir, software, keep)?;
         if let Err(error) = self.furnish(&lab, template.as_deref()) {
             if std::env::var_os("MMM_LAB_KEEP").is_none() {
                 lab.down()?;
@@ -233,7 +247,7 @@ impl Builder {
     }
 
     /// Writes the plan down before anything exists, so that a crash at any later point leaves nothing unknown.
-    fn found(&self, dir: &Path, keep: bool) -> Result<Lab> {
+    fn found(&self, dir: &Path, software: Software, keep: bool) -> Result<Lab> {
         // Another lab that goes down may take the empty common directory away between two steps of this call.
         let made = (0..3)
             .map(|_| fs::create_dir_all(dir))
@@ -254,6 +268,7 @@ impl Builder {
             owner: if keep { None } else { Some(ProcessId::current()) },
             bin_dir: self.bin_dir.clone().unwrap_or_else(default_bin_dir),
             movable_clocks: self.clocks == Clocks::Movable,
+            software,
             hosts,
             running: BTreeMap::new(),
             cuts: Vec::new(),

@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mmm_lab::{HostKind, Lab, Life, Program, base_dir};
+use mmm_lab::{Flavour, HostKind, Lab, Life, Program, base_dir};
 
-/// Runs whole MMM clusters on this machine: hosts as namespaces, real `MariaDB` servers, agents, monitor, faults and a write probe.
+/// Runs whole MMM clusters on this machine: hosts as namespaces, real `MariaDB` or `MySQL` servers, agents, monitor, faults and a write probe.
 ///
 /// The cluster is the tutorial's: MySQL-MON 192.168.8.31, MySQL-M1 .32, MySQL-M2 .33, a client .40, replicas MySQL-R1 .36 and on;
 /// writer 192.168.8.30, readers .34 and .35, all on eth0. Several labs live side by side under their names.
@@ -34,6 +34,11 @@ pub(crate) struct Cli {
 enum Command {
     /// Makes the lab: hosts, servers with replication, agents and monitor
     Up(Up),
+    /// Fetches servers that the system does not carry, and says which of them are here: one line each
+    Servers {
+        /// Which ones [default: all]
+        wanted: Vec<Flavour>,
+    },
     /// Shows hosts, addresses, programs and cuts of the lab
     Status,
     /// Runs a program inside a host, for example: `mmm_lab exec MySQL-M1 -- ip addr`
@@ -97,6 +102,9 @@ struct Up {
     /// Replication by GTID in place of file and position
     #[arg(long)]
     gtid: bool,
+    /// mysql-9.7, mariadb-11.8, mariadb-10.11 or mariadb-10.5; fetched when it is not on this machine [default: the system's]
+    #[arg(long, value_name = "SERVER")]
+    server: Option<Flavour>,
     /// One more line for every my.cnf, for example `read_only=1`; may be repeated
     #[arg(long = "server-line", value_name = "LINE")]
     server_lines: Vec<String>,
@@ -114,6 +122,7 @@ impl Cli {
         }
         match self.command {
             Command::Up(up) => up.run(&self.lab, &base)?,
+            Command::Servers { wanted } => servers(&wanted)?,
             Command::Down { abandoned: true } => {
                 for name in Lab::down_abandoned(&base)? {
                     println!("lab `{name}` is down");
@@ -127,6 +136,21 @@ impl Cli {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// `mysql-9.7 9.7.4-2`, or `mysql-9.7 UNAVAILABLE` and the reason.
+fn servers(wanted: &[Flavour]) -> Result<()> {
+    let wanted = if wanted.is_empty() { &Flavour::ALL } else { wanted };
+    for flavour in wanted {
+        match flavour.obtain() {
+            Ok(software) => println!("{flavour} {}", software.version()),
+            Err(mmm_lab::LabError::Unavailable { reason, .. }) => {
+                println!("{flavour} UNAVAILABLE {}", reason.replace('\n', " "));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The commands that need a lab that is up.
@@ -148,8 +172,8 @@ fn on_lab(command: Command, lab: &Lab) -> Result<ExitCode> {
         Command::Log { host, program } => emit(&lab.log(&host, program)?),
         Command::Fault(fault) => fault.run(lab)?,
         Command::Probe(probe) => return probe.run(lab),
-        Command::Up(_) | Command::Down { .. } | Command::ProbeRun(_) => {
-            unreachable!("these three need no lab and were handled before")
+        Command::Up(_) | Command::Servers { .. } | Command::Down { .. } | Command::ProbeRun(_) => {
+            unreachable!("these need no lab and were handled before")
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -174,6 +198,9 @@ impl Up {
         }
         if self.gtid {
             builder = builder.gtid();
+        }
+        if let Some(flavour) = self.server {
+            builder = builder.server(flavour);
         }
         for line in &self.server_lines {
             builder = builder.server_line(line);

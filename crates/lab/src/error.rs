@@ -19,6 +19,8 @@ pub enum LabError {
         dir.display()
     )]
     MissingProgram { program: String, dir: PathBuf },
+    #[error("SKIPPED {server}: this server cannot be had here: {reason}")]
+    Unavailable { server: &'static str, reason: String },
     #[error("lab name `{name}` cannot be used; letters, digits and `_` are allowed, 1 to 40 of them")]
     BadName { name: String },
     #[error("lab `{name}` is already up; `mmm_lab --lab {name} down` ends it")]

@@ -95,7 +95,10 @@ impl FromStr for Program {
     fn from_str(word: &str) -> Result<Self, String> {
         Self::ALL
             .into_iter()
-            .find(|program| program.to_string() == word || program.executable() == word)
+            .find(|program| {
+                let is_mysql = *program == Self::Server && word == "mysqld";
+                program.to_string() == word || program.executable() == word || is_mysql
+            })
             .ok_or_else(|| format!("`{word}` is no program of the lab; expected server, agent or monitor"))
     }
 }

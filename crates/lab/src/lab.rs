@@ -10,6 +10,7 @@ use crate::builder::Builder;
 use crate::cleanup;
 use crate::command::{Output, run, run_with_input};
 use crate::error::{LabError, Result, at};
+use crate::flavour::Software;
 use crate::holder;
 use crate::host::{Host, HostKind, Program};
 use crate::network;
@@ -35,6 +36,7 @@ pub struct Lab {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) software: Software,
     pub(crate) bin_dir: PathBuf,
     pub(crate) store: Store,
     pub(crate) down_on_drop: bool,
@@ -62,6 +64,7 @@ impl Lab {
             store: Store::new(&dir),
             dir,
             hosts: state.hosts,
+            software: state.software,
             bin_dir: state.bin_dir,
             down_on_drop,
         }
@@ -124,6 +127,10 @@ impl Lab {
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, host: &str, argv: &[S]) -> Result<Command> {
         let host = self.host(host)?;
         let mut command = holder::enter(&self.dir, host, self.holder(host)?);
+        if let Some(first) = self.software.path() {
+            // The programs of the server that runs here, not those of the system.
+            command.env("PATH", format!("{first}:{}", std::env::var("PATH").unwrap_or_default()));
+        }
         command.args(argv);
         Ok(command)
     }

@@ -1,7 +1,7 @@
 //! Whole clusters on one machine, for tests, the demo and the bench.
 //!
 //! A [`Lab`] is a named set of hosts. Each is a network, a mount and a UTS namespace, plugged into a bridge in a namespace of its own;
-//! nothing leads from there to the machine's own interfaces. On the hosts run real `MariaDB` servers, the product's daemons, and on a
+//! nothing leads from there to the machine's own interfaces. On the hosts run real `MariaDB` or `MySQL` servers, the product's daemons, and on a
 //! client host a write probe whose record the [`Judge`] holds against what the servers have. Everything that is started is
 //! recorded in the lab's directory, so that any later call, also after a crash, can use the lab or take it down.
 //!
@@ -31,7 +31,9 @@ mod control;
 mod cuts;
 mod error;
 mod faults;
+mod fetch;
 mod files;
+mod flavour;
 mod holder;
 mod host;
 mod judge;
@@ -58,6 +60,7 @@ pub use address::Address;
 pub use builder::Builder;
 pub use command::Output;
 pub use error::{LabError, Result};
+pub use flavour::{Flavour, Software};
 pub use host::{CLIENT, CLIENT2, GATEWAY, GATEWAY_IP, Host, HostKind, M1, M2, MON, Program, READERS, WRITER};
 pub use judge::{HostVerdict, Judge, Verdict};
 pub use lab::{Lab, base_dir};

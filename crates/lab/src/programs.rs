@@ -21,7 +21,8 @@ impl Lab {
     fn argv(&self, program: Program) -> Result<Vec<String>> {
         match program {
             Program::Server => {
-                Ok(vec!["mariadbd".to_owned(), "--defaults-file=/etc/mysql/my.cnf".to_owned()])
+                let server = self.software.server().to_string_lossy().into_owned();
+                Ok(vec![server, "--defaults-file=/etc/mysql/my.cnf".to_owned()])
             }
             Program::Agent | Program::Monitor => {
                 let mut argv = if self.store.read()?.movable_clocks { clock::prefix()? } else { Vec::new() };

@@ -17,7 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 const DIRECTORIES: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     DIRECTORIES.iter().any(|dir| Path::new(dir).join(program).is_file())
 }
 

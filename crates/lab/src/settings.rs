@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::flavour::Software;
 use crate::host::{Host, HostKind};
 
 /// One of the files under /etc/mysql-mmm.
@@ -111,16 +112,18 @@ pub(crate) fn tutorial(file: ConfigFile, host: &Host, all: &[Host]) -> String {
 ///
 /// The folder for temporary tables is the host's own: a server that starts removes what others left there, and one of another
 /// lab that still used it would crash.
-pub(crate) fn my_cnf(host: &Host, redo_log: &str, more: &[String]) -> String {
+pub(crate) fn my_cnf(host: &Host, software: &Software, more: &[String]) -> String {
     let offset = if host.name == crate::host::M2 { 2 } else { 1 };
     let mut text = format!(
         "[client]\nsocket = /run/mysqld/mysqld.sock\n\n[mysqld]\nuser = mysql\ndatadir = /var/lib/mysql\n\
          socket = /run/mysqld/mysqld.sock\npid-file = /run/mysqld/mysqld.pid\ntmpdir = /run/mysqld\nport = 3306\n\
          server-id = {}\nlog-bin = mysql-bin\nrelay-log = mysql-relay-bin\n\
-         auto-increment-increment = 2\nauto-increment-offset = {offset}\n\
-         innodb_buffer_pool_size = 32M\ninnodb_log_file_size = {redo_log}\n",
+         auto-increment-increment = 2\nauto-increment-offset = {offset}\n",
         host.server_id.unwrap_or_default(),
     );
+    for (name, value) in software.options() {
+        let _ = writeln!(text, "{name} = {value}");
+    }
     for line in more {
         let _ = writeln!(text, "{line}");
     }

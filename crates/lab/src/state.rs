@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, Result, at};
+use crate::flavour::Software;
 use crate::host::{Host, Program};
 use crate::network::Cut;
 use crate::process::ProcessId;
@@ -40,6 +41,9 @@ pub(crate) struct State {
     /// The daemons are started so that their wall clocks can be moved.
     #[serde(default)]
     pub(crate) movable_clocks: bool,
+    /// What its servers are.
+    #[serde(default)]
+    pub(crate) software: Software,
     pub(crate) hosts: Vec<Host>,
     pub(crate) running: BTreeMap<String, HostState>,
     pub(crate) cuts: Vec<Cut>,

@@ -81,22 +81,20 @@ impl Writer {
         Ok(())
     }
 
-    async fn attempt(&self, options: &Opts, slot: &mut Option<Conn>, number: u64) -> Tried {
-        let mut conn = match slot.take() {
-            Some(conn) => conn,
-            None => match timeout(self.limit, Conn::new(options.clone())).await {
-                Ok(Ok(conn)) => conn,
+    async fn attempt(&self, options: &Opts, slot: &mut Option<(Conn, u32)>, number: u64) -> Tried {
+        let (mut conn, server_id) = match slot.take() {
+            Some(open) => open,
+            None => match timeout(self.limit, connect(options)).await {
+                Ok(Ok(open)) => open,
                 Ok(Err(error)) => return (Outcome::Failed, None, format!("connect: {error}")),
                 Err(_) => return (Outcome::Failed, None, format!("connect: no answer in {:?}", self.limit)),
             },
         };
-        let statement = format!(
-            "INSERT INTO lab.probe (id, server_id) VALUES ({number}, @@server_id) RETURNING server_id"
-        );
-        match timeout(self.limit, conn.query_first::<u32, _>(statement)).await {
-            Ok(Ok(server_id)) => {
-                *slot = Some(conn);
-                (Outcome::Acknowledged, server_id, String::new())
+        let statement = format!("INSERT INTO lab.probe (id, server_id) VALUES ({number}, @@server_id)");
+        match timeout(self.limit, conn.query_drop(statement)).await {
+            Ok(Ok(())) => {
+                *slot = Some((conn, server_id));
+                (Outcome::Acknowledged, Some(server_id), String::new())
             }
             // The server itself says that it did not do it. The connection is thrown away all the same: behind the same
             // address there may by now be a server that would.
@@ -105,4 +103,11 @@ impl Writer {
             Err(_) => (Outcome::Unknown, None, format!("insert: no answer in {:?}", self.limit)),
         }
     }
+}
+
+/// A connection, and the server at its other end. Not every server can tell that with each row.
+async fn connect(options: &Opts) -> mysql_async::Result<(Conn, u32)> {
+    let mut conn = Conn::new(options.clone()).await?;
+    let server_id = conn.query_first("SELECT @@server_id").await?;
+    Ok((conn, server_id.unwrap_or_default()))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Builder, Parts};
 use crate::error::{Result, at};
+use crate::flavour::Family;
 use crate::holder;
 use crate::host::{Host, Program};
 use crate::lab::Lab;
@@ -40,12 +41,14 @@ impl Builder {
         }
         if host.has_server() {
             let mut lines = self.server_lines.clone();
-            if self.extras.replicas > 0 {
+            // MySQL does so by itself.
+            if self.extras.replicas > 0 && lab.software.family == Family::MariaDb {
                 // What comes from the other master must reach the replicas too.
                 lines.insert(0, "log-slave-updates = 1".to_owned());
             }
             let path = host.dir.join("etc-mysql/my.cnf");
-            at(fs::write(&path, settings::my_cnf(host, template::REDO_LOG, &lines)), "cannot write", &path)?;
+            let text = settings::my_cnf(host, &lab.software, &lines);
+            at(fs::write(&path, text), "cannot write", &path)?;
         }
         Ok(())
     }
