@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use mmm_mysql::{ServerError, Session};
+use mmm_mysql::{Flavour, ServerError, Session};
 use tokio::time::Instant;
 
 /// A single statement that needs no lock.
 const QUICK: Duration = Duration::from_secs(2);
 
+const ER_KILL_DENIED: u16 = 1095;
+
 /// How many were ended, of those that were there.
 pub(crate) struct Ended {
-    pub(crate) ended: usize,
+    pub(crate) done: usize,
+    /// What may not be ended by us, and does no harm; see [`may_stay`].
+    pub(crate) spared: usize,
     pub(crate) of: usize,
 }
 
 impl Ended {
     pub(crate) fn all(&self) -> bool {
-        self.ended == self.of
+        self.done + self.spared == self.of
     }
 }
 
@@ -30,12 +34,30 @@ pub(crate) async fn end_client_threads(
     let own: Vec<&str> = own_users.iter().map(String::as_str).collect();
     let threads = session.client_threads(&own, QUICK.min(limit)).await?;
     let of = threads.len();
-    for (ended, thread) in threads.into_iter().enumerate() {
+    let mut ended = Ended { done: 0, spared: 0, of };
+    for thread in threads {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(Ended { ended, of });
+            break;
         }
-        session.kill(thread.id, QUICK.min(left)).await?;
+        match session.kill(thread.id, QUICK.min(left)).await {
+            Ok(()) => ended.done += 1,
+            Err(error) if may_stay(session, &error) => {
+                ended.spared += 1;
+                tracing::warn!(
+                    "Connection {} of '{}' can't be ended; it takes CONNECTION_ADMIN, and SYSTEM_USER for accounts that have it: {error}",
+                    thread.id,
+                    thread.user
+                );
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(Ended { ended: of, of })
+    Ok(ended)
+}
+
+/// On `MySQL` the accounts of administrators are out of our reach. `super_read_only` holds them back as well, so that
+/// they need not keep a role from moving.
+fn may_stay(session: &Session, error: &ServerError) -> bool {
+    error.code() == Some(ER_KILL_DENIED) && session.identity().flavour == Flavour::MySql
 }

@@ -144,7 +144,7 @@ impl Fence {
     async fn end_clients(&self, session: &mut Session) {
         match end_client_threads(session, &self.own_users, END_LIMIT).await {
             Ok(threads) => {
-                tracing::info!("The parent fences: ended {} of {} client threads", threads.ended, threads.of);
+                tracing::info!("The parent fences: ended {} of {} client threads", threads.done, threads.of);
             }
             Err(error) => tracing::warn!("The parent fences: can't end the client threads: {error}"),
         }

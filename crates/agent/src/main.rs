@@ -11,6 +11,7 @@ mod holder;
 mod lease_on_disk;
 mod leaving_address;
 mod listener;
+mod log_places;
 mod memory;
 mod options;
 mod parent;

@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) epoch_owner: String,
     pub(crate) server: Endpoint,
     pub(crate) account: Account,
+    /// As whom this host's server replicates.
+    pub(crate) replication: Account,
     /// Where the server's pid stands when the server does not say it.
     pub(crate) server_pid_file: PathBuf,
     /// Accounts of MMM itself, whose connections are no clients.
@@ -87,6 +89,7 @@ impl Setup {
             epoch_owner: format!("agent {host}{suffix}"),
             server: Endpoint::new(view.host.ip, view.host.mysql_port),
             account: Account::new(view.agent.user, view.agent.password.clone()),
+            replication: Account::new(view.replication.user, view.replication.password.clone()),
             server_pid_file: view.host.mysql_pidfile.clone(),
             own_users,
             roles,

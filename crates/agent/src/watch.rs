@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::clock;
+use crate::log_places::LogPlaces;
 use crate::server_process::find_server;
 
 /// How often the server is asked whether it is read-only.
@@ -34,6 +35,8 @@ pub(crate) struct ServerWatch {
     source_ip: Option<std::net::IpAddr>,
     gtid: Option<GtidView>,
     receiving: Option<bool>,
+    /// Only where there are no GTIDs.
+    places: LogPlaces,
 }
 
 /// Why a connection is not kept any longer.
@@ -50,6 +53,7 @@ impl ServerWatch {
     pub(crate) fn new(
         endpoint: Endpoint,
         account: Account,
+        replication: Account,
         pid_file: PathBuf,
         events: mpsc::Sender<AgentEvent>,
         named: watch::Sender<Option<PathBuf>>,
@@ -64,6 +68,7 @@ impl ServerWatch {
             source_ip: None,
             gtid: None,
             receiving: None,
+            places: LogPlaces::new(replication),
         }
     }
 
@@ -119,6 +124,8 @@ impl ServerWatch {
 
     async fn keep(&mut self, mut session: Session, asked: Moment) -> Ended {
         let process = self.find_process(&session);
+        // It may have been open in between.
+        self.places.forget_end();
         let closed = session.watch();
         let mut turn = 0;
         let mut asked = asked;
@@ -154,12 +161,16 @@ impl ServerWatch {
             let replica = session.replica_status(SILENT_AFTER).await?;
             self.source_ip = replica.as_ref().and_then(|status| status.source_host.parse().ok());
             self.receiving = replica.as_ref().map(|status| status.io != ThreadState::No);
-            let gtid = session.gtid_state(SILENT_AFTER).await?;
-            self.gtid = Some(GtidView {
-                server_id: session.identity().server_id,
-                binlog_state: gtid.binlog_state,
-                slave_pos: gtid.slave_pos,
-            });
+            let server_id = session.identity().server_id;
+            // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
+            let (binlog_state, slave_pos) = if session.identity().gtid {
+                let gtid = session.gtid_state(SILENT_AFTER).await?;
+                (gtid.binlog_state, gtid.slave_pos)
+            } else {
+                let end = if read_only { session.log_position(SILENT_AFTER).await? } else { None };
+                self.places.look(server_id, end, replica.as_ref()).await
+            };
+            self.gtid = Some(GtidView { server_id, binlog_state, slave_pos });
         } else {
             // Said once is enough: positions that were read before the last change must not be said again after it.
             self.gtid = None;

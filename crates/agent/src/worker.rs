@@ -109,7 +109,14 @@ fn start_lanes(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Result<Lanes
     let lane = ProcessLane { pid_file: setup.server_pid_file.clone(), named, events: events.clone() };
     tokio::spawn(lane.run(steps));
     let pid_file = setup.server_pid_file.clone();
-    let watch = ServerWatch::new(setup.server, setup.account.clone(), pid_file, events.clone(), name);
+    let watch = ServerWatch::new(
+        setup.server,
+        setup.account.clone(),
+        setup.replication.clone(),
+        pid_file,
+        events.clone(),
+        name,
+    );
     tokio::spawn(watch.run());
     Ok(Lanes { address, server, process })
 }

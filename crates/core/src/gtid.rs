@@ -1,4 +1,11 @@
-//! MariaDB's GTID positions, as far as comparing an old writer with the new one needs them.
+//! GTIDs of both families, as far as comparing an old writer with the new one needs them.
+//!
+//! `MariaDB` tells a position for each domain and server (`0-12-40`), `MySQL` a set of intervals for each source
+//! (`3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:9`, and since 8.3 with tags: `UUID:1-5:tag:1-3`).
+//! Servers without GTIDs are compared by places in the old writer's log, see [`LogEnd`] and [`LogSeen`].
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GtidView {
     pub server_id: u64,
-    /// `@@gtid_binlog_state`: who wrote what into this server's log.
+    /// `@@gtid_binlog_state`: who wrote what into this server's log. On `MySQL` `@@gtid_executed`.
     pub binlog_state: String,
-    /// `@@gtid_slave_pos`: what it applied as a replica.
+    /// `@@gtid_slave_pos`: what it applied as a replica. Empty on `MySQL`.
     pub slave_pos: String,
 }
 
@@ -31,6 +38,154 @@ fn parse(list: &str) -> Option<Vec<Gtid>> {
         .collect()
 }
 
+/// Sets of `MySQL`: for each source and tag the intervals, both ends included, sorted and not touching each other.
+type Intervals = Vec<(u64, u64)>;
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Set(BTreeMap<(String, String), Intervals>);
+
+impl Set {
+    fn parse(text: &str) -> Option<Self> {
+        let mut set = Self::default();
+        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        for part in compact.split(',').filter(|part| !part.is_empty()) {
+            let mut words = part.split(':');
+            let source = words.next().filter(|word| is_uuid(word))?.to_ascii_lowercase();
+            let mut tag = String::new();
+            let mut any = false;
+            for word in words {
+                if let Some(interval) = parse_interval(word) {
+                    set.0.entry((source.clone(), tag.clone())).or_default().push(interval);
+                    any = true;
+                } else if is_tag(word) {
+                    tag = word.to_ascii_lowercase();
+                    any = false;
+                } else {
+                    return None;
+                }
+            }
+            if !any {
+                return None;
+            }
+        }
+        for intervals in set.0.values_mut() {
+            merge(intervals);
+        }
+        Some(set)
+    }
+
+    /// How many transactions of this set the other one does not have.
+    fn missing_in(&self, other: &Self) -> u64 {
+        let none = Intervals::new();
+        let one = |(key, own): (&(String, String), &Intervals)| {
+            let there = other.0.get(key).unwrap_or(&none);
+            own.iter().fold(0_u64, |sum, interval| sum.saturating_add(uncovered(*interval, there)))
+        };
+        self.0.iter().map(one).fold(0, u64::saturating_add)
+    }
+}
+
+fn is_uuid(word: &str) -> bool {
+    let lengths = word.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+fn is_tag(word: &str) -> bool {
+    let begins_well = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    begins_well && word.len() <= 32 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// `7` or `1-5`; the ends in order, and none of them 0.
+fn parse_interval(word: &str) -> Option<(u64, u64)> {
+    let (from, to) = word.split_once('-').unwrap_or((word, word));
+    let (from, to) = (from.parse::<u64>().ok()?, to.parse::<u64>().ok()?);
+    (from > 0 && from <= to).then_some((from, to))
+}
+
+fn merge(intervals: &mut Intervals) {
+    intervals.sort_unstable();
+    let mut merged = Intervals::new();
+    for &(from, to) in intervals.iter() {
+        match merged.last_mut() {
+            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    *intervals = merged;
+}
+
+/// How much of an interval lies in none of these, which are sorted and apart.
+fn uncovered((from, to): (u64, u64), there: &Intervals) -> u64 {
+    let covered = there.iter().map(|&(a, b)| {
+        let (first, last) = (a.max(from), b.min(to));
+        if first <= last { last - first + 1 } else { 0 }
+    });
+    (to - from + 1) - covered.sum::<u64>()
+}
+
+/// Whether every transaction of one set of `MySQL` is in another; `None` where one of them can't be read.
+pub fn is_gtid_subset(subset: &str, of: &str) -> Option<bool> {
+    Some(Set::parse(subset)?.missing_in(&Set::parse(of)?) == 0)
+}
+
+/// Where the log of a server without GTIDs ended when it was closed; written into [`GtidView::binlog_state`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogEnd(pub Option<(String, u64)>);
+
+/// How far a server without GTIDs has its source's log: applied, or looked through and found to hold nothing but what came
+/// from itself. Written into [`GtidView::slave_pos`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSeen {
+    pub file: String,
+    pub position: u64,
+    /// Transactions follow that it does not have.
+    pub more_follows: bool,
+}
+
+/// Marks both, so that they are never taken for GTIDs.
+const LOG: &str = "log:";
+const MORE: &str = ":more";
+
+impl fmt::Display for LogEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some((file, position)) => write!(f, "{LOG}{file}:{position}"),
+            None => f.write_str(LOG),
+        }
+    }
+}
+
+impl fmt::Display for LogSeen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{LOG}{}:{}{}", self.file, self.position, if self.more_follows { MORE } else { "" })
+    }
+}
+
+/// File without its number, number and position.
+fn parse_place(text: &str) -> Option<(&str, u64, u64)> {
+    let (file, position) = text.strip_prefix(LOG)?.rsplit_once(':')?;
+    let (base, number) = file.rsplit_once('.')?;
+    Some((base, number.parse().ok()?, position.parse().ok()?))
+}
+
+fn compare_logs(end: &str, seen: &str) -> Comparison {
+    if end == LOG || seen.is_empty() || seen == LOG {
+        return Comparison::NotYet;
+    }
+    let (seen, more) = seen.strip_suffix(MORE).map_or((seen, false), |seen| (seen, true));
+    match (parse_place(end), parse_place(seen)) {
+        (Some(end), Some(seen)) if end.0 == seen.0 => {
+            if (seen.1, seen.2) >= (end.1, end.2) {
+                Comparison::Contained
+            } else if more {
+                Comparison::Missing(1)
+            } else {
+                Comparison::NotYet
+            }
+        }
+        _ => Comparison::Unreadable,
+    }
+}
+
 /// Result of comparing an old writer's own transactions with what the new writer has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Comparison {
@@ -38,12 +193,27 @@ pub enum Comparison {
     Contained,
     /// The old one has more; its sequence numbers go this far beyond what the new one has of it.
     Missing(u64),
+    /// One of the servers has not told enough yet.
+    NotYet,
     /// One of the positions could not be read.
     Unreadable,
 }
 
-/// Whether all that `old`'s own server id wrote into its log is on `new`.
+/// Whether all that `old`'s own server id wrote into its log is on `new`. Where a server tells sets, whether all that it
+/// has is there: that is no less.
 pub fn compare_own(old: &GtidView, new: &GtidView) -> Comparison {
+    if old.binlog_state.starts_with(LOG) || new.slave_pos.starts_with(LOG) {
+        return compare_logs(&old.binlog_state, &new.slave_pos);
+    }
+    if [old, new].iter().any(|view| view.binlog_state.contains(':')) {
+        return match (Set::parse(&old.binlog_state), Set::parse(&new.binlog_state)) {
+            (Some(old), Some(new)) => match old.missing_in(&new) {
+                0 => Comparison::Contained,
+                missing => Comparison::Missing(missing),
+            },
+            _ => Comparison::Unreadable,
+        };
+    }
     let (Some(old_log), Some(new_log), Some(new_applied)) =
         (parse(&old.binlog_state), parse(&new.binlog_state), parse(&new.slave_pos))
     else {
@@ -97,8 +267,77 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_never_called_contained() {
-        for text in ["0-12", "0-12-x", "0-12-3-4", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"] {
+        for text in ["0-12", "0-12-x", "0-12-3-4", "3e11fa47-71ca-11e1-9e33:1-5", "0-12-3:1"] {
             assert_eq!(compare_own(&view(12, text, ""), &view(13, "", "")), Comparison::Unreadable, "{text}");
         }
+        // One of each family, whichever is the old one.
+        let sets = view(12, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5", "");
+        assert_eq!(compare_own(&sets, &view(13, "0-13-4", "0-12-5")), Comparison::Unreadable);
+        assert_eq!(compare_own(&view(12, "0-12-5", ""), &sets), Comparison::Unreadable);
+    }
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const B: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429563";
+
+    #[test]
+    fn sets_of_mysql_are_compared_as_a_whole() {
+        let compare = |old: String, new: String| compare_own(&view(12, &old, ""), &view(13, &new, ""));
+        assert_eq!(compare(format!("{A}:1-5,{B}:1-7"), format!("{B}:1-9,\n{A}:1-5")), Comparison::Contained);
+        assert_eq!(compare(format!("{A}:1-8"), format!("{A}:1-5,{B}:1-9")), Comparison::Missing(3));
+        assert_eq!(compare(format!("{A}:1-8"), format!("{A}:1-2:4:7-8")), Comparison::Missing(3));
+        assert_eq!(compare(format!("{A}:1-3"), String::new()), Comparison::Missing(3));
+        assert_eq!(compare(String::new(), format!("{A}:1-3")), Comparison::Contained);
+        assert_eq!(
+            compare(format!("{A}:1-2:3:4-6"), format!("{}:1-6", A.to_uppercase())),
+            Comparison::Contained
+        );
+    }
+
+    #[test]
+    fn without_gtids_the_places_in_the_old_log_are_compared() {
+        let end = |file: &str, position| LogEnd(Some((file.to_owned(), position))).to_string();
+        let seen = |file: &str, position, more_follows| {
+            LogSeen { file: file.to_owned(), position, more_follows }.to_string()
+        };
+        let closed = end("bin.000003", 157);
+        for (end, seen, expected) in [
+            (closed.clone(), seen("bin.000003", 157, false), Comparison::Contained),
+            (closed.clone(), seen("bin.000004", 4, false), Comparison::Contained),
+            // Behind its end there may be whatever it got from others since.
+            (closed.clone(), seen("bin.000003", 900, true), Comparison::Contained),
+            (closed.clone(), seen("bin.000002", 5000, false), Comparison::NotYet),
+            (closed.clone(), seen("bin.000002", 5000, true), Comparison::Missing(1)),
+            (closed.clone(), String::new(), Comparison::NotYet),
+            (LogEnd(None).to_string(), seen("bin.000002", 5000, true), Comparison::NotYet),
+            (closed.clone(), seen("other.000004", 4, false), Comparison::Unreadable),
+            (closed.clone(), "0-12-5".to_owned(), Comparison::Unreadable),
+            ("0-12-5".to_owned(), seen("bin.000004", 4, false), Comparison::Unreadable),
+            (String::new(), seen("bin.000004", 4, false), Comparison::Unreadable),
+        ] {
+            assert_eq!(compare_own(&view(12, &end, ""), &view(13, "", &seen)), expected, "{end} {seen}");
+        }
+    }
+
+    #[test]
+    fn a_tag_begins_numbers_of_its_own() {
+        let of = format!("{A}:1-5:blue:1-3");
+        for (subset, expected) in [
+            (format!("{A}:1-5"), Some(true)),
+            (format!("{A}:blue:3"), Some(true)),
+            (format!("{A}:blue:4"), Some(false)),
+            (format!("{A}:red:1"), Some(false)),
+            (format!("{A}"), None),
+            (format!("{A}:blue"), None),
+            (format!("{A}:0-3"), None),
+            (format!("{A}:5-3"), None),
+        ] {
+            assert_eq!(is_gtid_subset(&subset, &of), expected, "{subset}");
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
+        let all = format!("{A}:1-{max},{B}:1-{max}", max = u64::MAX);
+        assert_eq!(compare_own(&view(1, &all, ""), &view(2, "", "")), Comparison::Missing(u64::MAX));
     }
 }

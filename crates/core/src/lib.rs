@@ -21,7 +21,7 @@ pub use agent::{
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{Action, Cluster, Event, FoundState, LogLevel, MonitorState, Restored, Rule};
-pub use gtid::{Comparison, GtidView, compare_own};
+pub use gtid::{Comparison, GtidView, LogEnd, LogSeen, compare_own, is_gtid_subset};
 pub use message::{
     AgentStatus, Approached, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order, OrderId,
     PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent, ToMonitor,

@@ -89,24 +89,34 @@ impl Dialect {
         (if maria { Flavour::MariaDb } else { Flavour::MySql }, version)
     }
 
-    /// `SLAVE` and `MASTER` words were removed from `MySQL` in 8.4, the new ones came in 8.0.22.
-    fn has_new_words(self) -> bool {
-        self.flavour == Flavour::MySql && self.version >= Version { major: 8, minor: 0, patch: 22 }
+    fn is_mysql_since(self, major: u32, minor: u32, patch: u32) -> bool {
+        self.flavour == Flavour::MySql && self.version >= Version { major, minor, patch }
     }
 
+    /// `SLAVE` and `MASTER` words were removed from `MySQL` in 8.4, the new ones came in 8.0.22.
+    fn has_new_words(self) -> bool {
+        self.is_mysql_since(8, 0, 22)
+    }
+
+    fn has_super_read_only(self) -> bool {
+        self.is_mysql_since(5, 7, 8)
+    }
+
+    /// Newer `MariaDB` answers with the name of a level.
     pub(crate) fn read_only(self) -> &'static str {
-        match self.flavour {
-            Flavour::MariaDb => "SELECT @@global.read_only",
-            Flavour::MySql => "SELECT @@global.read_only OR @@global.super_read_only",
+        if self.has_super_read_only() {
+            "SELECT @@global.read_only OR @@global.super_read_only"
+        } else {
+            "SELECT @@global.read_only"
         }
     }
 
     /// `super_read_only` stops privileged accounts too and sets `read_only` with it; clearing `read_only` clears both.
     pub(crate) fn set_read_only(self, on: bool) -> &'static str {
-        match (self.flavour, on) {
-            (Flavour::MySql, true) => "SET GLOBAL super_read_only = 1",
-            (Flavour::MariaDb, true) => "SET GLOBAL read_only = 1",
-            (_, false) => "SET GLOBAL read_only = 0",
+        match on {
+            true if self.has_super_read_only() => "SET GLOBAL super_read_only = 1",
+            true => "SET GLOBAL read_only = 1",
+            false => "SET GLOBAL read_only = 0",
         }
     }
 
@@ -133,12 +143,11 @@ impl Dialect {
     }
 
     pub(crate) fn log_position(self) -> &'static str {
-        let renamed = self.version >= Version { major: 8, minor: 2, patch: 0 };
-        if self.flavour == Flavour::MySql && renamed {
-            "SHOW BINARY LOG STATUS"
-        } else {
-            "SHOW MASTER STATUS"
-        }
+        if self.is_mysql_since(8, 2, 0) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" }
+    }
+
+    pub(crate) fn log_events(from: &Coordinates, rows_max: usize) -> String {
+        format!("SHOW BINLOG EVENTS IN {} FROM {} LIMIT {rows_max}", quoted(&from.file), from.pos)
     }
 
     pub(crate) fn gtid_state(self) -> &'static str {
@@ -153,13 +162,33 @@ impl Dialect {
     pub(crate) fn wait_for_position(self, target: &Coordinates, limit: Duration) -> String {
         let file = quoted(&target.file);
         let seconds = whole_seconds(limit);
-        let wait = format!("SELECT MASTER_POS_WAIT({file}, {}, {seconds})", target.pos);
+        let function = if self.is_mysql_since(8, 0, 26) { "SOURCE_POS_WAIT" } else { "MASTER_POS_WAIT" };
+        let wait = format!("SELECT {function}({file}, {}, {seconds})", target.pos);
         match self.flavour {
             Flavour::MariaDb => {
                 let exact = limit.max(Duration::from_millis(1)).as_secs_f64();
                 format!("SET STATEMENT max_statement_time = {exact:.3} FOR {wait}")
             }
             Flavour::MySql => wait,
+        }
+    }
+
+    /// How many threads that apply in parallel have something to do. The one that hands the work out may have read all
+    /// there is long before they are done.
+    pub(crate) fn busy_appliers(self) -> &'static str {
+        match self.flavour {
+            Flavour::MariaDb => {
+                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE COMMAND = 'Slave_worker' \
+                 AND COALESCE(STATE, '') <> 'Waiting for work from SQL thread'"
+            }
+            // Neither who waits for work, nor the one that hands it out, nor the one that fetches.
+            Flavour::MySql => {
+                "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'system user' \
+                 AND COMMAND <> 'Daemon' AND HOST <> 'connecting host' \
+                 AND COALESCE(STATE, '') NOT LIKE 'Waiting for an event from Coordinator%' \
+                 AND COALESCE(STATE, '') NOT LIKE '%has read all relay log%' \
+                 AND COALESCE(STATE, '') NOT LIKE 'Waiting for % to send event'"
+            }
         }
     }
 
@@ -241,12 +270,57 @@ mod tests {
         );
     }
 
+    /// Every version hears the words that it knows: the newer ones do not know the old words any more.
     #[test]
-    fn mysql_hears_its_own_words() {
-        let mysql = Dialect::new(Flavour::MySql, Version { major: 9, minor: 7, patch: 4 });
-        assert_eq!(mysql.replica_status(), "SHOW REPLICA STATUS");
-        assert_eq!(mysql.log_position(), "SHOW BINARY LOG STATUS");
-        assert_eq!(mysql.stop(Threads::Receiver), "STOP REPLICA IO_THREAD");
-        assert_eq!(MARIADB.stop(Threads::Receiver), "STOP SLAVE IO_THREAD");
+    fn each_version_hears_its_own_words() {
+        let position = Coordinates { file: "bin.1".into(), pos: 4 };
+        let words = |version: &str| {
+            let (flavour, version) = Dialect::detect(version, "");
+            let dialect = Dialect::new(flavour, version);
+            let wait = dialect.wait_for_position(&position, Duration::from_secs(2));
+            [
+                dialect.replica_status().to_owned(),
+                dialect.log_position().to_owned(),
+                dialect.stop(Threads::Receiver),
+                dialect.start(Threads::Both),
+                dialect.set_read_only(true).to_owned(),
+                wait.rsplit("SELECT ").next().unwrap_or_default().to_owned(),
+            ]
+        };
+        let mariadb = [
+            "SHOW SLAVE STATUS",
+            "SHOW MASTER STATUS",
+            "STOP SLAVE IO_THREAD",
+            "START SLAVE",
+            "SET GLOBAL read_only = 1",
+            "MASTER_POS_WAIT('bin.1', 4, 2)",
+        ];
+        for version in ["10.5.23-MariaDB", "10.11.19-MariaDB-log", "11.8.9-MariaDB", "12.1.2-MariaDB"] {
+            assert_eq!(words(version), mariadb, "{version}");
+        }
+        let mut mysql = mariadb;
+        mysql[4] = "SET GLOBAL super_read_only = 1";
+        for version in ["5.7.44-log", "8.0.21"] {
+            assert_eq!(words(version), mysql, "{version}");
+        }
+        mysql[0] = "SHOW REPLICA STATUS";
+        mysql[2] = "STOP REPLICA IO_THREAD";
+        mysql[3] = "START REPLICA";
+        assert_eq!(words("8.0.22"), mysql);
+        mysql[5] = "SOURCE_POS_WAIT('bin.1', 4, 2)";
+        assert_eq!(words("8.0.36"), mysql);
+        mysql[1] = "SHOW BINARY LOG STATUS";
+        for version in ["8.4.5", "9.0.1", "9.7.4-2"] {
+            assert_eq!(words(version), mysql, "{version}");
+        }
+    }
+
+    #[test]
+    fn super_read_only_is_asked_for_only_where_it_exists() {
+        let read_only =
+            |flavour, minor, patch| Dialect::new(flavour, Version { major: 5, minor, patch }).read_only();
+        assert_eq!(read_only(Flavour::MySql, 6, 51), "SELECT @@global.read_only");
+        assert!(read_only(Flavour::MySql, 7, 44).contains("super_read_only"));
+        assert_eq!(MARIADB.read_only(), "SELECT @@global.read_only");
     }
 }

@@ -11,6 +11,8 @@ use crate::address::Endpoint;
 const ER_SERVER_SHUTDOWN: u16 = 1053;
 /// `MariaDB` says this on a connection that was killed, just before closing it.
 const ER_CONNECTION_KILLED: u16 = 1927;
+/// `MySQL` says this on a connection that was idle for too long, just before closing it.
+const ER_CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +110,11 @@ impl ErrorKind {
     pub(crate) fn from_driver(error: &mysql_async::Error) -> Self {
         use mysql_async::{DriverError, Error};
         match error {
-            Error::Server(said) if said.code == ER_CONNECTION_KILLED => Self::closed(said.message.clone()),
+            Error::Server(said)
+                if [ER_CONNECTION_KILLED, ER_CLIENT_INTERACTION_TIMEOUT].contains(&said.code) =>
+            {
+                Self::closed(said.message.clone())
+            }
             Error::Server(said) => Self::Said { code: said.code, message: said.message.clone() },
             Error::Io(mysql_async::IoError::Io(io)) => Self::from_io(io),
             Error::Driver(DriverError::ConnectionClosed) => Self::closed("the connection is closed"),

@@ -28,6 +28,6 @@ pub use error::{ErrorKind, ServerError};
 pub use grants::{AccountKind, grants};
 pub use identity::Identity;
 pub use line::ClosedWatch;
-pub use replica::{Coordinates, GtidState, ReplicaStatus, ThreadState, WaitOutcome};
+pub use replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, ThreadState, WaitOutcome};
 pub use session::{ReadOnlyOutcome, Session, probe_accepts};
 pub use threads::ClientThread;

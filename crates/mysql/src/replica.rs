@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::record::Record;
 
+/// Every log file has a few bytes in front that mark it as one.
+const LOG_BEGINS_AT: u64 = 4;
+
 /// A place in a binary log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Coordinates {
@@ -15,6 +18,57 @@ impl Coordinates {
     pub(crate) fn from_record(record: &Record, file: &[&str], pos: &[&str]) -> Option<Self> {
         let file = record.text(file).filter(|name| !name.is_empty())?;
         Some(Self { file: file.to_owned(), pos: record.number(pos)? })
+    }
+}
+
+impl Coordinates {
+    /// Whether this place is the other one or behind it in the same sequence of log files.
+    pub fn reaches(&self, other: &Self) -> bool {
+        match (self.numbered(), other.numbered()) {
+            (Some((base, number)), Some((other_base, other_number))) => {
+                base == other_base && (number, self.pos) >= (other_number, other.pos)
+            }
+            _ => self.file == other.file && self.pos >= other.pos,
+        }
+    }
+
+    /// `bin.000012` is the 12th file of `bin`; the number gets longer when six digits don't do any more.
+    fn numbered(&self) -> Option<(&str, u64)> {
+        let (base, number) = self.file.rsplit_once('.')?;
+        Some((base, number.parse().ok()?))
+    }
+}
+
+impl Coordinates {
+    /// The beginning of the next file of the same log.
+    pub fn next_file(&self) -> Option<Self> {
+        let (base, number) = self.numbered()?;
+        Some(Self { file: format!("{base}.{:06}", number.checked_add(1)?), pos: LOG_BEGINS_AT })
+    }
+}
+
+/// One entry of a binary log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEvent {
+    /// Where it first happened.
+    pub server_id: u64,
+    pub kind: String,
+    /// Where the next one begins.
+    pub end: u64,
+}
+
+impl LogEvent {
+    pub(crate) fn from_record(record: &Record) -> Option<Self> {
+        Some(Self {
+            server_id: record.number(&["Server_id"])?,
+            kind: record.text(&["Event_type"])?.to_owned(),
+            end: record.number(&["End_log_pos"])?,
+        })
+    }
+
+    /// Whether it only serves the log itself and changes no data.
+    pub fn is_housekeeping(&self) -> bool {
+        ["Format_desc", "Previous_gtids", "Rotate", "Stop"].contains(&self.kind.as_str())
     }
 }
 
@@ -64,6 +118,8 @@ pub struct ReplicaStatus {
     pub io_error: Option<(u32, String)>,
     pub sql_error: Option<(u32, String)>,
     pub uses_gtid: bool,
+    /// On `MySQL`: the transactions that were fetched whole, and those that this server has; white space removed.
+    pub gtid_sets: Option<(String, String)>,
 }
 
 impl ReplicaStatus {
@@ -98,6 +154,10 @@ impl ReplicaStatus {
             delay_seconds: record.number(&["Seconds_Behind_Source", "Seconds_Behind_Master"]),
             io_error: error("Last_IO_Errno", "Last_IO_Error"),
             sql_error: error("Last_SQL_Errno", "Last_SQL_Error"),
+            gtid_sets: record
+                .text(&["Retrieved_Gtid_Set"])
+                .zip(record.text(&["Executed_Gtid_Set"]))
+                .map(|(retrieved, executed)| (compact(retrieved), compact(executed))),
             uses_gtid: using_gtid || record.number(&["Auto_Position"]) == Some(1),
         }
     }
@@ -107,8 +167,9 @@ impl ReplicaStatus {
         self.received.is_some() && self.received == self.applied
     }
 
-    /// Whether the applying thread says that it has nothing left to read. Once receiving has stopped this is the end,
-    /// also where the last transaction arrived in part only and the two positions never become equal.
+    /// Whether the applying thread says that it has nothing left to read. Once receiving has stopped this is the end
+    /// where one thread applies, also where the last transaction arrived in part only and the two positions never become
+    /// equal. Where several do, see [`crate::Session::busy_appliers`].
     pub fn applier_is_idle(&self) -> bool {
         self.sql == ThreadState::Yes && self.sql_state.contains("has read all relay log")
     }
@@ -125,10 +186,14 @@ pub struct GtidState {
 
 impl GtidState {
     pub(crate) fn from_record(record: &Record) -> Self {
-        // MySQL breaks lines after each comma.
-        let compact = |name| record.text(&[name]).unwrap_or_default().split_whitespace().collect();
-        Self { binlog_state: compact("binlog_state"), slave_pos: compact("slave_pos") }
+        let set = |name| compact(record.text(&[name]).unwrap_or_default());
+        Self { binlog_state: set("binlog_state"), slave_pos: set("slave_pos") }
     }
+}
+
+/// `MySQL` breaks lines after each comma of a set.
+fn compact(set: &str) -> String {
+    set.split_whitespace().collect()
 }
 
 /// How a wait for a position ended.
@@ -193,11 +258,15 @@ mod tests {
             ("Exec_Source_Log_Pos", Some("4")),
             ("Seconds_Behind_Source", Some("7")),
             ("Auto_Position", Some("0")),
+            ("Retrieved_Gtid_Set", Some("a:3-5")),
+            ("Executed_Gtid_Set", Some("a:1-5,\nb:1-2")),
         ]));
         assert_eq!((status.io, status.sql), (ThreadState::Connecting, ThreadState::Yes));
         assert_eq!(status.delay_seconds, Some(7));
         assert!(status.has_applied_all_received());
         assert!(!status.uses_gtid);
+        assert_eq!(status.gtid_sets, Some(("a:3-5".to_owned(), "a:1-5,b:1-2".to_owned())));
+        assert_eq!(ReplicaStatus::from_record(&mariadb()).gtid_sets, None);
     }
 
     #[test]
@@ -206,6 +275,21 @@ mod tests {
         let status = ReplicaStatus::from_record(&record);
         assert_eq!(status.received, None);
         assert!(!status.has_applied_all_received());
+    }
+
+    #[test]
+    fn places_are_ordered_by_the_number_of_the_file_and_then_by_position() {
+        let at = |file: &str, pos| Coordinates { file: file.to_owned(), pos };
+        for (here, there, reaches) in [
+            (at("bin.000002", 7), at("bin.000002", 7), true),
+            (at("bin.000002", 6), at("bin.000002", 7), false),
+            (at("bin.000003", 4), at("bin.000002", 700), true),
+            (at("bin.1000000", 4), at("bin.999999", 700), true),
+            (at("other.000003", 4), at("bin.000002", 7), false),
+            (at("bin", 9), at("bin", 8), true),
+        ] {
+            assert_eq!(here.reaches(&there), reaches, "{here} {there}");
+        }
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::dialect::Threads;
+use crate::dialect::{Dialect, Threads};
 use crate::error::{ErrorKind, ServerError};
-use crate::replica::{Coordinates, GtidState, ReplicaStatus, WaitOutcome};
+use crate::replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, WaitOutcome};
 
 /// The server's own limit ends a wait; ours only steps in when the server does not answer any more.
 const WAIT_SLACK: Duration = Duration::from_secs(1);
+const ER_ERROR_WHEN_EXECUTING_COMMAND: u16 = 1220;
 /// The server counts in milliseconds and may round down.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
@@ -20,11 +21,38 @@ impl Session {
         Ok(rows.first().map(ReplicaStatus::from_record))
     }
 
+    /// How many threads that apply in parallel are still at work; 0 where nothing is applied in parallel.
+    pub async fn busy_appliers(&mut self, limit: Duration) -> Result<u64, ServerError> {
+        let doing = "asking whether replication still applies";
+        let rows = self.rows(doing, self.identity.dialect().busy_appliers(), limit).await?;
+        rows.first()
+            .and_then(|row| row.first()?.parse().ok())
+            .ok_or_else(|| self.error(doing, ErrorKind::unexpected("no number in the answer")))
+    }
+
     /// The end of the server's own binary log; `None` when it keeps none.
     pub async fn log_position(&mut self, limit: Duration) -> Result<Option<Coordinates>, ServerError> {
         let sql = self.identity.dialect().log_position();
         let rows = self.rows("reading the binary log position", sql, limit).await?;
         Ok(rows.first().and_then(|row| Coordinates::from_record(row, &["File"], &["Position"])))
+    }
+
+    /// What the server's own log holds from a place on, at most `rows_max` entries; `None` where there is no such file. Needs
+    /// the privilege of a replica.
+    pub async fn log_events(
+        &mut self,
+        from: &Coordinates,
+        rows_max: usize,
+        limit: Duration,
+    ) -> Result<Option<Vec<LogEvent>>, ServerError> {
+        let doing = "reading the binary log";
+        let sql = Dialect::log_events(from, rows_max);
+        let rows = match self.rows(doing, &sql, limit).await {
+            Err(error) if error.code() == Some(ER_ERROR_WHEN_EXECUTING_COMMAND) => return Ok(None),
+            other => other?,
+        };
+        let events: Option<Vec<LogEvent>> = rows.iter().map(LogEvent::from_record).collect();
+        events.map(Some).ok_or_else(|| self.error(doing, ErrorKind::unexpected("an entry without its place")))
     }
 
     pub async fn gtid_state(&mut self, limit: Duration) -> Result<GtidState, ServerError> {

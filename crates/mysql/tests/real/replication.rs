@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::{LIMIT, Server, agent, eventually, in_own_network, monitor};
+use crate::rig::{LIMIT, Server, agent, eventually, flavour, in_own_network, monitor};
 use mmm_mysql::{
-    CheckVerdict, Coordinates, ReplicaStatus, Session, ThreadState, WaitOutcome, rep_backlog_check,
-    rep_threads_check,
+    Account, CheckVerdict, Coordinates, Flavour, LogEvent, ReplicaStatus, Session, ThreadState, WaitOutcome,
+    rep_backlog_check, rep_threads_check,
 };
 use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
@@ -44,7 +44,16 @@ fn replication_is_read_waited_for_stopped_and_started() {
         assert_eq!((now.source_host.as_str(), now.source_port), ("127.0.0.1", source.endpoint.port));
         assert_eq!((now.source_server_id, now.source_user.as_str()), (12, "repl"));
         assert_eq!((now.received.as_ref(), now.applied.as_ref()), (Some(&written), Some(&written)));
-        assert!(on_source.gtid_state(LIMIT).await.unwrap().binlog_state.contains("0-12-"));
+        let gtid = on_source.gtid_state(LIMIT).await.unwrap().binlog_state;
+        match on_source.identity().flavour {
+            Flavour::MariaDb => assert!(gtid.contains("0-12-"), "{gtid}"),
+            Flavour::MySql => {
+                let uuid = on_source.identity().uuid.clone().unwrap();
+                assert_eq!(gtid, format!("{uuid}:1"));
+                assert_eq!(now.gtid_sets, Some((gtid.clone(), gtid)));
+            }
+        }
+        assert_eq!(session.busy_appliers(LIMIT).await.unwrap(), 0);
 
         // Fetching stops; what the source writes now does not arrive.
         session.stop_receiving(LIMIT).await.unwrap();
@@ -113,5 +122,36 @@ fn clients_are_ended_and_replication_is_not() {
 
         let now = status(&mut on_replica).await;
         assert_eq!((now.io, now.sql), (ThreadState::Yes, ThreadState::Yes));
+    });
+}
+
+#[test]
+fn a_replica_may_read_the_log_of_its_source() {
+    in_own_network(async {
+        let server = Server::start(12).await;
+        let mut app = server.client("app").await;
+        let mut session = server.session(&Account::new("repl", "repl")).await;
+        let before = server.session(&agent()).await.log_position(LIMIT).await.unwrap().unwrap();
+        app.query_drop("INSERT INTO app.a VALUES (1)").await.unwrap();
+        let after = server.session(&agent()).await.log_position(LIMIT).await.unwrap().unwrap();
+        let beginning = Coordinates { pos: 4, ..before.clone() };
+        // MariaDB wants a privilege of its own for this; it is never needed there, since its transactions always have GTIDs.
+        if flavour() == Flavour::MariaDb {
+            return assert_eq!(
+                session.log_events(&beginning, 500, LIMIT).await.unwrap_err().code(),
+                Some(1227)
+            );
+        }
+        let head = session.log_events(&beginning, 500, LIMIT).await.unwrap().unwrap();
+        assert!(
+            head.iter().take_while(|event| event.end <= before.pos).all(LogEvent::is_housekeeping),
+            "{head:?}"
+        );
+        let written = session.log_events(&before, 500, LIMIT).await.unwrap().unwrap();
+        assert!(written.iter().all(|event| event.server_id == 12 && !event.is_housekeeping()), "{written:?}");
+        assert_eq!(written.last().map(|event| event.end), Some(after.pos));
+        assert_eq!(session.log_events(&after, 500, LIMIT).await.unwrap(), Some(Vec::new()));
+        let next = after.next_file().unwrap();
+        assert_eq!(session.log_events(&next, 500, LIMIT).await.unwrap(), None, "{next}");
     });
 }

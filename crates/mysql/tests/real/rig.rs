@@ -5,7 +5,6 @@
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,14 +45,18 @@ impl Server {
     pub(crate) async fn start_with(server_id: u16, options: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let data = dir.path().join("data");
-        run(Command::new("cp").arg("-a").arg(template()).arg(&data));
+        let software = software();
+        software.copy_data(&data).unwrap();
         fs::write(dir.path().join("init.sql"), init_file()).unwrap();
         let port = 3300 + server_id;
         let log = File::create(dir.path().join("log")).unwrap();
-        let process = Command::new("mariadbd")
-            .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+        let process = software
+            .server_command()
+            .args(["--user=root", "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .args(["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0", "--log-bin=bin"])
-            .args(["--slave-net-timeout=4", "--pid-file=mysqld.pid"])
+            .arg(format!("--{}-net-timeout=4", if software.is_mysql() { "replica" } else { "slave" }))
+            .arg("--pid-file=mysqld.pid")
+            .arg(format!("--tmpdir={}", dir.path().display()))
             .arg(format!("--datadir={}", data.display()))
             .arg(format!("--socket={}", dir.path().join("sock").display()))
             .arg(format!("--init-file={}", dir.path().join("init.sql").display()))
@@ -63,7 +66,7 @@ impl Server {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .expect("package mariadb-server is needed");
+            .expect("the server cannot be run");
         let endpoint = Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let server = Self { process, dir, endpoint };
         server.wait_until_it_serves().await;
@@ -116,9 +119,13 @@ impl Server {
 
     /// Makes this server a replica of `source`, from the beginning of its log.
     pub(crate) async fn replicate_from(&self, source: &Server) {
+        let (change, word) = match flavour() {
+            Flavour::MariaDb => ("CHANGE MASTER TO", "MASTER"),
+            Flavour::MySql => ("CHANGE REPLICATION SOURCE TO", "SOURCE"),
+        };
         let change = format!(
-            "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT={}, MASTER_USER='repl', MASTER_PASSWORD='repl', \
-             MASTER_CONNECT_RETRY=1, MASTER_LOG_FILE='bin.000001', MASTER_LOG_POS=4",
+            "{change} {word}_HOST='127.0.0.1', {word}_PORT={}, {word}_USER='repl', {word}_PASSWORD='repl', \
+             {word}_CONNECT_RETRY=1, {word}_LOG_FILE='bin.000001', {word}_LOG_POS=4",
             source.endpoint.port
         );
         self.client("boss").await.query_drop(change).await.unwrap();
@@ -149,7 +156,7 @@ fn init_file() -> String {
     ];
     let ours = kinds
         .iter()
-        .flat_map(|(user, kind)| grants(*kind, Flavour::MariaDb, &format!("'{user}'@'127.0.0.%'"), user));
+        .flat_map(|(user, kind)| grants(*kind, flavour(), &format!("'{user}'@'127.0.0.%'"), user));
     let rest = [
         "CREATE USER 'app'@'127.0.0.%' IDENTIFIED BY 'app'",
         "CREATE DATABASE app",
@@ -166,32 +173,16 @@ fn init_file() -> String {
     statements.map(|statement| statement + ";\n").collect()
 }
 
-/// An initialised data directory to copy, made once and kept with the build's other products.
-fn template() -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (ready, making) = (home.join("mariadb-template"), home.join("mariadb-template.new"));
-    // Tests are processes of their own: the first one makes it, the others wait here.
-    let lock = File::create(home.join("mariadb-template.lock")).unwrap();
-    lock.lock().unwrap();
-    if !ready.exists() {
-        let _ = fs::remove_dir_all(&making);
-        run(Command::new("mariadb-install-db")
-            .args([
-                "--no-defaults",
-                "--user=root",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ])
-            .args(["--innodb-log-file-size=8M"])
-            .arg(format!("--datadir={}", making.display())));
-        fs::rename(&making, &ready).unwrap();
+/// The server that is tested: the system's, or the one that `MMM_TEST_SERVER` names as `mmm_lab servers` does.
+fn software() -> mmm_lab::Software {
+    match std::env::var("MMM_TEST_SERVER") {
+        Ok(name) => name.parse::<mmm_lab::Flavour>().unwrap().obtain().unwrap(),
+        Err(_) => mmm_lab::Software::system().unwrap(),
     }
-    ready
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().expect("packages mariadb-server and coreutils are needed");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+pub(crate) fn flavour() -> Flavour {
+    if software().is_mysql() { Flavour::MySql } else { Flavour::MariaDb }
 }
 
 /// Asks again and again until the answer is wanted; panics with the last one when it never is.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::{LIMIT, Server, agent, in_own_network, monitor};
+use crate::rig::{LIMIT, Server, agent, flavour, in_own_network, monitor};
 use mmm_mysql::{Account, CheckVerdict, Endpoint, ErrorKind, Flavour, Session, mysql_check, probe_accepts};
+use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -16,7 +17,7 @@ fn a_session_knows_its_server_and_an_error_packet_does_not_end_it() {
         let server = Server::start(12).await;
         let mut session = server.session(&monitor()).await;
         let identity = session.identity().clone();
-        assert_eq!((identity.flavour, identity.server_id), (Flavour::MariaDb, 12));
+        assert_eq!((identity.flavour, identity.server_id), (flavour(), 12));
         assert!(identity.binlog && identity.gtid && !identity.hostname.is_empty());
         let pid = std::fs::read_to_string(identity.pid_file.as_ref().unwrap()).unwrap();
         assert_eq!(pid.trim(), server.pid().to_string());
@@ -28,6 +29,45 @@ fn a_session_knows_its_server_and_an_error_packet_does_not_end_it() {
         assert!(denied.proves_life());
         session.check_alive(LIMIT).await.unwrap();
         session.close().await;
+    });
+}
+
+/// After a restart the server has no password in its cache any more, so that a login that worked for months may fail then.
+#[test]
+fn every_kind_of_login_works_where_nothing_is_cached() {
+    in_own_network(async {
+        let server = Server::start(12).await;
+        let mut boss = server.client("boss").await;
+        let identity = server.session(&monitor()).await.identity().clone();
+        let mut plugins = Vec::new();
+        match identity.flavour {
+            Flavour::MySql => plugins.extend(["caching_sha2_password", "sha256_password"]),
+            Flavour::MariaDb => {
+                plugins.extend(["mysql_native_password", "ed25519"]);
+                if identity.version.major >= 11 {
+                    plugins.push("parsec");
+                }
+            }
+        }
+        for plugin in plugins {
+            if ["ed25519", "parsec"].contains(&plugin) {
+                boss.query_drop(format!("INSTALL SONAME 'auth_{plugin}'")).await.unwrap();
+            }
+            let how = match identity.flavour {
+                Flavour::MySql => format!("WITH {plugin} BY 'pw-{plugin}'"),
+                Flavour::MariaDb => format!("VIA {plugin} USING PASSWORD('pw-{plugin}')"),
+            };
+            boss.query_drop(format!("CREATE USER 'u'@'127.0.0.%' IDENTIFIED {how}")).await.unwrap();
+            boss.query_drop("FLUSH PRIVILEGES").await.unwrap();
+            for _ in 0..2 {
+                let session = server.session(&Account::new("u", format!("pw-{plugin}"))).await;
+                session.close().await;
+            }
+            let wrong =
+                Session::connect(&server.endpoint, &Account::new("u", "wrong"), LIMIT).await.unwrap_err();
+            assert_eq!(wrong.code(), Some(1045), "{plugin}: {wrong}");
+            boss.query_drop("DROP USER 'u'@'127.0.0.%'").await.unwrap();
+        }
     });
 }
 
