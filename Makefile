@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 # Scenarios and network tests need root and Debian's packages; a run of `make fix` or `make build` needs neither.
 PREPARE := scripts/install-packages.sh
-NEXTEST := cargo nextest run --workspace --locked
+TESTS := scripts/run-tests.sh
 SEEDS ?= 5000
 SHARD ?= 1/1
 
@@ -21,13 +21,13 @@ demo: prepare ## Play the tutorial on real servers; KEEP=1 leaves the cluster up
 .PHONY: test
 test: prepare runner verify ## Everything that must hold before a change lands
 	cargo build --workspace --locked
-	$(NEXTEST) --profile core
+	$(TESTS) core mysql-9.7
 	cargo run --release --locked -q -p mmm-sim -- --seeds $(SEEDS)
 
 .PHONY: test-full
 test-full: prepare runner verify ## Everything there is; SHARD=i/n runs a part of it
 	cargo build --workspace --locked
-	$(NEXTEST) --profile full --partition slice:$(SHARD)
+	$(TESTS) full "" --partition slice:$(SHARD)
 	cargo run --release --locked -q -p mmm-sim -- --seeds 20000
 
 .PHONY: verify

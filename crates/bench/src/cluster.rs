@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Program, Record, WRITER, wait_for};
+use mmm_lab::{ConfigFile, Flavour, Lab, M1, M2, MON, Program, Record, WRITER, wait_for};
 
 /// The lab's name. One bench at a time: two would measure each other.
 pub(crate) const LAB: &str = "bench";
@@ -23,6 +23,8 @@ pub(crate) struct Make {
     pub(crate) evidence: Option<PathBuf>,
     /// `writer_lease`, in seconds; none leaves the default.
     pub(crate) lease: Option<u64>,
+    /// What its servers are; none takes the system's. These replicate by GTID.
+    pub(crate) server: Option<Flavour>,
 }
 
 pub(crate) struct Cluster {
@@ -39,6 +41,9 @@ impl Cluster {
         }
         if let Some(seconds) = make.lease {
             builder = builder.append(ConfigFile::Three, &format!("writer_lease {seconds}"));
+        }
+        if let Some(flavour) = make.server {
+            builder = builder.server(flavour).gtid();
         }
         let lab = builder.up()?;
         lab.expect_host(M1, "ONLINE", &["writer", "reader"], START)?;

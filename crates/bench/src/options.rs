@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use mmm_lab::Flavour;
 
 use crate::attack::Attack;
 use crate::cluster::Make;
@@ -24,6 +25,9 @@ pub(crate) struct Options {
     /// Seconds of `writer_lease`, in place of the default
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3..=60))]
     pub(crate) lease: Option<u64>,
+    /// Servers of this flavour, as `mmm_lab servers` names them, in place of the system's
+    #[arg(long, value_name = "SERVER")]
+    pub(crate) server: Option<Flavour>,
     /// Also write every single value as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -69,7 +73,7 @@ const DEFAULT_LEASE: u64 = 5;
 
 impl Options {
     pub(crate) fn make(&self) -> Make {
-        Make { evidence: self.evidence.clone(), lease: self.lease }
+        Make { evidence: self.evidence.clone(), lease: self.lease, server: self.server }
     }
 
     /// The most that may pass until another master writes when a writer can't be asked: its lease, and 1.5 s.

@@ -15,6 +15,7 @@ mod control;
 mod cuts;
 mod data;
 mod fencing;
+mod flavours;
 mod frozen;
 mod full_disks;
 mod grace;

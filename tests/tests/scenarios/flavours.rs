@@ -1,0 +1,162 @@
+//! The same four nights with every server that people run: killed, stopped, unplugged, moved on purpose. Each ends with both
+//! masters replicating from each other and the same data on both.
+
+use std::time::Duration;
+
+use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, Moment, Probe, Program, WRITER, wait_for};
+
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
+
+/// How the masters follow each other.
+#[derive(Clone, Copy)]
+enum By {
+    Gtid,
+    /// File and position, with everything else as the server has it by default.
+    Position,
+    /// File and position, and transactions have no GTIDs at all, as `MySQL` up to 8.0 is by default.
+    PositionAlone,
+}
+
+fn description(name: &str, flavour: Flavour, by: By) -> Builder {
+    let builder = quick(name).server(flavour).append(ConfigFile::Monitor, QUICK_CHECKS);
+    match by {
+        By::Gtid => builder.gtid(),
+        By::Position => builder,
+        By::PositionAlone => {
+            builder.server_line("gtid_mode = OFF").server_line("enforce_gtid_consistency = OFF")
+        }
+    }
+}
+
+/// A cluster of these servers with rows in it that both masters have. A server that cannot be had fails the test with the word
+/// SKIPPED; `make test` asks beforehand and leaves such tests out.
+fn cluster(name: &str, flavour: Flavour, by: By) -> Cluster {
+    let lab = Cluster::up(description(name, flavour, by));
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    lab.judge_clean(&probe);
+    lab
+}
+
+/// Takes the writer away while nobody writes, since replication is asynchronous: what only a lost writer has rightly keeps
+/// replication from it held. Clients begin again at once.
+fn lose_the_writer(lab: &Cluster, fault: impl FnOnce() -> Moment) -> (Probe, Moment) {
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    let at = fault();
+    let probe = lab.start_probe().unwrap();
+    let first = probe.wait_write_by(ID2, at, SOON).unwrap();
+    eprintln!("first write on the other after {:?}", first.end - at);
+    lab.expect_writer(M2, &["writer", "reader", "reader"]);
+    (probe, at)
+}
+
+/// Nothing is lost or doubled, both follow each other without an error, and have the same rows.
+fn ends_whole(lab: &Cluster, probe: &Probe, writer: &str) {
+    lab.expect_pair(writer);
+    lab.judge_clean(probe);
+    for host in [M1, M2] {
+        let replication = lab.wait_replicating(host, SOON).unwrap();
+        assert_eq!(replication.last_error, "", "on {host}");
+    }
+    let sum = "SELECT CONCAT_WS(' ', COUNT(*), SUM(id), BIT_XOR(CRC32(CONCAT_WS(',', id, server_id)))) FROM lab.probe";
+    let sums = [M1, M2].map(|host| lab.sql(host, sum).unwrap().value().unwrap_or_default().to_owned());
+    assert_eq!(sums[0], sums[1], "the rows of {M1} and {M2} differ");
+}
+
+fn killed(flavour: Flavour, by: By) {
+    let lab = cluster("fl_killed", flavour, by);
+    let (probe, _) = lose_the_writer(&lab, || lab.kill(M1, Program::Server).unwrap());
+    lab.start(M1, Program::Server).unwrap();
+    lab.expect_read_only(M1, Duration::from_secs(5));
+    ends_whole(&lab, &probe, M2);
+}
+
+fn stopped(flavour: Flavour, by: By) {
+    let lab = cluster("fl_stopped", flavour, by);
+    let (probe, _) = lose_the_writer(&lab, || lab.stop(M1, Program::Server).unwrap());
+    lab.start(M1, Program::Server).unwrap();
+    ends_whole(&lab, &probe, M2);
+}
+
+fn unplugged(flavour: Flavour, by: By) {
+    let lab = cluster("fl_unplugged", flavour, by);
+    let (probe, _) = lose_the_writer(&lab, || lab.unplug(M1).unwrap());
+    wait_for("the lost writer closed by itself", SOON, || {
+        match (lab.holders(WRITER).unwrap().as_slice(), lab.is_read_only(M1).unwrap()) {
+            ([M2], true) => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .unwrap();
+    lab.replug(M1).unwrap();
+    ends_whole(&lab, &probe, M2);
+}
+
+/// There and back, while a client writes.
+fn moved(flavour: Flavour, by: By) {
+    let lab = cluster("fl_moved", flavour, by);
+    let probe = lab.start_probe().unwrap();
+    for (to, id) in [(M2, ID2), (M1, ID1)] {
+        let began = Moment::now();
+        lab.tell(&["move_role", "writer", to]);
+        probe.wait_write_by(id, began, SOON).unwrap();
+        let gap = Judge::new(&lab, probe.record().unwrap()).gap_after(began).map(|gap| gap.length());
+        eprintln!("moved to {to}: no write for {gap:?}");
+        lab.expect_pair(to);
+        lab.wait_replicated(to, if to == M1 { M2 } else { M1 }, SOON).unwrap();
+    }
+    ends_whole(&lab, &probe, M1);
+}
+
+macro_rules! nights {
+    ($($name:ident: $flavour:ident, $by:ident;)*) => {$(
+        mod $name {
+            use super::{By, Flavour};
+
+            #[test]
+            fn a_killed_server_is_replaced() {
+                super::killed(Flavour::$flavour, By::$by);
+            }
+
+            #[test]
+            fn a_server_that_stops_is_replaced() {
+                super::stopped(Flavour::$flavour, By::$by);
+            }
+
+            #[test]
+            fn an_unplugged_writer_is_replaced() {
+                super::unplugged(Flavour::$flavour, By::$by);
+            }
+
+            #[test]
+            fn the_writer_moves_there_and_back() {
+                super::moved(Flavour::$flavour, By::$by);
+            }
+        }
+    )*};
+}
+
+nights! {
+    mysql_9_7_by_gtid: MySql97, Gtid;
+    mysql_9_7_by_position: MySql97, Position;
+    mysql_9_7_by_position_alone: MySql97, PositionAlone;
+    mariadb_11_8_by_gtid: MariaDb118, Gtid;
+    mariadb_11_8_by_position: MariaDb118, Position;
+    mariadb_10_11_by_gtid: MariaDb1011, Gtid;
+    mariadb_10_5_by_gtid: MariaDb105, Gtid;
+    mariadb_10_5_by_position: MariaDb105, Position;
+}
+
+/// What runs before each change lands: a crash and a move on the server that differs most from the system's own.
+#[test]
+fn mysql_9_7_loses_its_writer_and_gets_it_back() {
+    let lab = cluster("fl_core", Flavour::MySql97, By::Gtid);
+    let (probe, _) = lose_the_writer(&lab, || lab.kill(M1, Program::Server).unwrap());
+    lab.start(M1, Program::Server).unwrap();
+    ends_whole(&lab, &probe, M2);
+    let probe = lab.start_probe().unwrap();
+    lab.tell(&["move_role", "writer", M1]);
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    ends_whole(&lab, &probe, M1);
+}
