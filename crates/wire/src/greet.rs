@@ -12,7 +12,7 @@ use crate::proof::{agent_proof_is_right, caller_proof};
 use crate::session::PROGRAM;
 use crate::{
     FRAME_BYTES_MAX, Features, FrameReader, FrameWriter, GREETING_BYTES_MAX, Greeting, HandshakeError, Nonce,
-    PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session,
+    PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session, TLS_ONLY_ANSWER,
 };
 
 /// A frame of the handshake may be no longer than this: the peer is not known yet.
@@ -118,7 +118,9 @@ impl<S: AsyncRead + AsyncWrite> Call<'_, S> {
             let line = line.unwrap_or_else(|| b"a line without an end".to_vec());
             let answer = excerpt(String::from_utf8_lossy(&line).trim_end());
             let peer = self.peer.clone();
-            return Err(if line.starts_with(b"ERROR:") {
+            return Err(if line.starts_with(TLS_ONLY_ANSWER.as_bytes()) {
+                HandshakeError::TlsOnly { peer }
+            } else if line.starts_with(b"ERROR:") {
                 HandshakeError::OldAgent { peer, answer }
             } else {
                 HandshakeError::NotAnAgent { peer, answer }

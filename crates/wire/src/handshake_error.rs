@@ -17,6 +17,9 @@ pub enum HandshakeError {
     /// The caller reached an agent that speaks text lines only.
     #[error("{peer} does not speak protocol 2, it is probably a 2.2.1 agent (it answered: {answer})")]
     OldAgent { peer: Arc<str>, answer: String },
+    /// The caller reached a port that speaks TLS.
+    #[error("{peer} speaks TLS only, and <socket> has no type ssl here: give all hosts the same <socket>")]
+    TlsOnly { peer: Arc<str> },
     /// The caller reached something else.
     #[error("{peer} is not an MMM agent (it answered: {answer}); check the host's ip and agent_port")]
     NotAnAgent { peer: Arc<str>, answer: String },

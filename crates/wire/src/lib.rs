@@ -3,11 +3,12 @@
 //!
 //! This crate knows how bytes become messages and who is allowed to send them. It does not know what a message means:
 //! frames are generic over any type that serde can carry, and the words of a control line are split by
-//! whoever answers them. The text lines of protocol 1 and TLS belong here too; a first line that is not a
-//! greeting is told apart in [`FirstLine`], and every function takes any stream, so that a TLS stream can be handed in.
+//! whoever answers them. A [`Transport`] makes connections, plain or TLS, before anything else is said. The text lines of protocol 1
+//! belong here too; a first line that is not a greeting is told apart in [`FirstLine`], and every function takes any stream.
 #![forbid(unsafe_code)]
 
 mod accept;
+mod connection;
 mod control_decoder;
 mod deadline;
 mod excerpt;
@@ -24,8 +25,10 @@ mod proof;
 mod purpose;
 mod secret;
 mod session;
+mod tls;
 
 pub use accept::{Answering, accept_caller};
+pub use connection::Connection;
 pub use control_decoder::{CONTROL_LINE_BYTES_MAX, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
 pub use features::Features;
 pub use frame_error::FrameError;
@@ -39,6 +42,7 @@ pub use messages::{Refusal, RefusalCode};
 pub use purpose::{PEER_HOST_BYTES_MAX, Purpose};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
 pub use session::{PROTOCOL_MAX, PROTOCOL_MIN, PeerInfo, Session};
+pub use tls::{TLS_ONLY_ANSWER, Tls, TlsFileError, TlsFiles, Transport, TransportError};
 
 /// Greatest length of the JSON in one frame. A greater announced length is refused before anything is allocated.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
