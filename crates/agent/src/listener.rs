@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::HostName;
-use mmm_wire::{Answering, Features, HandshakeError, PeerInfo, Purpose, Refusal, Session, accept_caller};
+use mmm_daemon::Seldom;
+use mmm_wire::{
+    Answering, Connection, Features, HandshakeError, PeerInfo, Purpose, Refusal, Session, accept_caller,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -25,6 +28,7 @@ pub(crate) struct Listener {
     pub(crate) holder: Arc<Holder>,
     pub(crate) peers: PeerPort,
     pub(crate) desk: Desk,
+    pub(crate) refusals: Seldom,
 }
 
 /// What a caller was let in for.
@@ -84,6 +88,23 @@ impl Listener {
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
             tracing::debug!("Can't set the limits on the connection from {caller}: {error}");
         }
+        let stream = match self
+            .setup
+            .transport
+            .accept(stream, &format!("caller at {caller}"), HANDSHAKE_LIMIT)
+            .await
+        {
+            Ok(stream) => stream,
+            Err(error) => {
+                let text = error.to_string();
+                if error.is_silence() || !self.refusals.tell(caller.ip(), &text) {
+                    tracing::debug!("{text}");
+                } else {
+                    tracing::warn!("{text}");
+                }
+                return;
+            }
+        };
         let answering = Answering {
             host: self.setup.host.as_str(),
             caller: &caller.to_string(),
@@ -111,11 +132,11 @@ impl Listener {
         }
     }
 
-    async fn serve_monitor(&self, session: Session<TcpStream>) {
+    async fn serve_monitor(&self, session: Session<Connection>) {
         let name = session.peer.name.to_string();
-        if !session.peer.authenticated {
+        if !session.peer.authenticated && !self.setup.transport.is_authenticated() {
             tracing::warn!(
-                "The session with the {name} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf on all hosts"
+                "The session with the {name} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf, or <socket> with type ssl, on all hosts"
             );
         }
         tracing::info!("Session with the {name} (version {}) begins", session.peer.program);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
-use mmm_wire::{Calling, Features, Purpose, Secret, Session, greet_agent};
+use mmm_wire::{Calling, Connection, Features, Purpose, Secret, Session, Transport, greet_agent};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
@@ -46,6 +46,7 @@ impl Waiting {
 struct Caller {
     host: HostName,
     secret: Option<Secret>,
+    transport: Transport,
     cluster: Option<String>,
     instance: u64,
 }
@@ -60,6 +61,7 @@ impl PeerCalls {
         let caller = Caller {
             host: setup.host.clone(),
             secret: setup.secret.clone(),
+            transport: setup.transport.clone(),
             cluster: setup.cluster.clone(),
             instance: setup.instance,
         };
@@ -104,7 +106,7 @@ struct Line {
     caller: Arc<Caller>,
     host: HostName,
     address: SocketAddr,
-    session: Option<Session<TcpStream>>,
+    session: Option<Session<Connection>>,
     is_failing: bool,
     events: mpsc::Sender<AgentEvent>,
 }
@@ -178,7 +180,7 @@ impl Line {
     /// The connection is kept only when the answer came.
     async fn ask(
         &mut self,
-        mut session: Session<TcpStream>,
+        mut session: Session<Connection>,
         request: &PeerRequest,
     ) -> Result<PeerAnswer, String> {
         session.writer.send(request).await.map_err(|error| error.to_string())?;
@@ -188,13 +190,16 @@ impl Line {
         Ok(answer)
     }
 
-    async fn open(&self) -> Result<Session<TcpStream>, String> {
+    async fn open(&self) -> Result<Session<Connection>, String> {
         let (caller, address) = (&self.caller, self.address);
         let connecting = TcpStream::connect(address).await;
         let stream = connecting.map_err(|error| format!("can't connect to {address}: {error}"))?;
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
             tracing::debug!("Can't set the limits on the connection to {address}: {error}");
         }
+        let peer = format!("agent of {} at {address}", self.host);
+        let connecting = caller.transport.connect(stream, &peer, LIMIT).await;
+        let stream = connecting.map_err(|error| error.to_string())?;
         let calling = Calling {
             host: self.host.as_str(),
             address: &address.to_string(),

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
-use mmm_wire::{Refusal, RefusalCode, Session};
-use tokio::net::TcpStream;
+use mmm_wire::{Connection, Refusal, RefusalCode, Session};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -89,7 +88,7 @@ impl PeerPort {
     }
 
     /// Answers what comes over one connection until it ends, and says why it did.
-    pub(crate) async fn serve(&self, session: Session<TcpStream>, from: &HostName) -> String {
+    pub(crate) async fn serve(&self, session: Session<Connection>, from: &HostName) -> String {
         let Session { mut reader, mut writer, .. } = session;
         loop {
             let request = match timeout(IDLE_LIMIT, reader.next::<PeerRequest>()).await {

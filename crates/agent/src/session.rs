@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use mmm_core::lease::Renewal;
 use mmm_core::{AgentEvent, AgentStatus, ToAgent, ToMonitor};
-use mmm_wire::{FrameError, FrameReader, FrameWriter, Session};
+use mmm_wire::{Connection, FrameError, FrameReader, FrameWriter, Session};
 use tokio::io::{ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -61,7 +60,7 @@ impl End {
 
 /// Serves one session until it ends, and says why it did.
 pub(crate) async fn serve(
-    session: Session<TcpStream>,
+    session: Session<Connection>,
     (place, renewals): (Place, mpsc::Receiver<Renewal>),
     desk: Desk,
 ) -> String {
@@ -82,7 +81,7 @@ pub(crate) async fn serve(
 }
 
 async fn read(
-    mut reader: FrameReader<ReadHalf<TcpStream>>,
+    mut reader: FrameReader<ReadHalf<Connection>>,
     place: &Place,
     events: &mpsc::Sender<AgentEvent>,
 ) -> End {
@@ -124,7 +123,7 @@ async fn read(
 }
 
 async fn write(
-    mut writer: FrameWriter<WriteHalf<TcpStream>>,
+    mut writer: FrameWriter<WriteHalf<Connection>>,
     number: u64,
     mut renewals: mpsc::Receiver<Renewal>,
     mut desk: Desk,

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use mmm_config::{Settings, SocketSettings};
+use anyhow::{Context, Result};
+use mmm_config::Settings;
 use mmm_core::lease::LeaseRules;
 use mmm_core::{AgentSettings, HostName, Role, RoleName};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
-use mmm_wire::Secret;
+use mmm_wire::{Secret, Transport};
 
 use crate::options::Options;
 
@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     /// The agents of all other hosts.
     pub(crate) peers: BTreeMap<HostName, SocketAddr>,
     pub(crate) secret: Option<Secret>,
+    pub(crate) transport: Transport,
     pub(crate) cluster: Option<String>,
     /// Random number of this start, told to other agents.
     pub(crate) instance: u64,
@@ -51,11 +52,6 @@ pub(crate) struct Setup {
 impl Setup {
     pub(crate) fn new(settings: &Settings, options: &Options) -> Result<Self> {
         let view = settings.agent_view()?;
-        if let SocketSettings::Tls { .. } = settings.socket {
-            bail!(
-                "<socket> asks for type ssl, which this version cannot do yet: use type plain and protect the network between the hosts, or set secret_file in mmm3.conf"
-            );
-        }
         let host = HostName::from(view.host.name.as_str());
         let suffix = options.daemon.suffix();
         let secret = match &settings.secret_file {
@@ -95,6 +91,7 @@ impl Setup {
             roles,
             peers,
             secret,
+            transport: mmm_daemon::transport(&settings.socket)?,
             cluster: options.daemon.cluster().map(str::to_owned),
             instance: mmm_wire::fresh_instance().context("choose the random number of this start")?,
             mind: AgentSettings {

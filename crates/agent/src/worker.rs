@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, Role, Step, StepOutcome};
+use mmm_daemon::Seldom;
 use mmm_net::ANNOUNCE_SCHEDULE;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +74,9 @@ struct Lanes {
 
 async fn work(setup: &Setup) -> Result<ExitCode> {
     tracing::info!("STARTING...");
+    for warning in setup.transport.warnings() {
+        tracing::warn!("{warning}");
+    }
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
@@ -140,6 +144,7 @@ impl Worker {
             holder: Arc::clone(&holder),
             peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
             desk: Desk { events: events.clone(), reports: reported, begun: has_begun },
+            refusals: Seldom::default(),
         };
         tokio::spawn(listener.run());
         Ok(Self {

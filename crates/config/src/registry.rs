@@ -318,13 +318,13 @@ pub const VARIABLES: &[Variable] = &[
     check("max_backlog", Kind::Number { least: 0, most: 1_000_000_000 }, "seconds a replica may be behind")
         .default("60")
         .used(M),
-    socket("type", Kind::OneOf(SOCKET_TYPES), "plain text or TLS between monitor and agents")
+    socket("type", Kind::OneOf(SOCKET_TYPES), "plain text or TLS between monitor, agents and mmm_control")
         .default("plain")
-        .used(AM),
-    socket("cert_file", Kind::Path, "certificate").required(AM).when(When::Ssl),
-    socket("key_file", Kind::Path, "its key").required(AM).when(When::Ssl),
+        .used(AMC),
+    socket("cert_file", Kind::Path, "certificate").required(AMC).when(When::Ssl),
+    socket("key_file", Kind::Path, "its key").required(AMC).when(When::Ssl),
     socket("ca_file", Kind::Path, "authority that signed the certificates of the others")
-        .required(AM)
+        .required(AMC)
         .when(When::Ssl),
     copy_method("backup_command", Kind::Text, "command that copies from a host").required(T),
     copy_method("restore_command", Kind::Text, "command that copies back").required(T),

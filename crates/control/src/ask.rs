@@ -6,9 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mmm_wire::TransportError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::target::Target;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -18,6 +21,8 @@ const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) enum AskError {
     #[error("The monitor at {monitor} cannot be reached: {source}. Is mmm_mond running there?")]
     Connect { monitor: SocketAddr, source: io::Error },
+    #[error("{0}")]
+    Secure(TransportError),
     #[error("the connection to the monitor at {monitor} was cut before its answer was complete: {source}")]
     Cut { monitor: SocketAddr, source: io::Error, partial: Vec<u8> },
     #[error("the monitor at {monitor} did not answer in full within {} s", limit.as_secs_f64())]
@@ -37,18 +42,22 @@ impl AskError {
             Self::Cut { partial, .. } | Self::Timeout { partial, .. } | Self::TooLong { partial, .. } => {
                 std::mem::take(partial)
             }
-            Self::Connect { .. } | Self::NoAnswer { .. } => Vec::new(),
+            Self::Connect { .. } | Self::Secure(_) | Self::NoAnswer { .. } => Vec::new(),
         }
     }
 }
 
 /// The monitor's answer to `line`, which may be empty. `limit` covers all of it but the connecting, which has a
 /// shorter limit of its own.
-pub(crate) async fn ask(monitor: SocketAddr, line: &str, limit: Duration) -> Result<Vec<u8>, AskError> {
+pub(crate) async fn ask(target: &Target, line: &str, limit: Duration) -> Result<Vec<u8>, AskError> {
+    let monitor = target.monitor;
     let connecting = timeout(CONNECT_LIMIT.min(limit), TcpStream::connect(monitor)).await;
-    let mut stream = connecting
+    let stream = connecting
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .map_err(|source| AskError::Connect { monitor, source })?;
+    let peer = format!("the monitor at {monitor}");
+    let connecting = target.transport.connect(stream, &peer, CONNECT_LIMIT.min(limit)).await;
+    let mut stream = connecting.map_err(AskError::Secure)?;
 
     let deadline = Instant::now() + limit;
     let mut partial = Vec::new();
@@ -57,6 +66,7 @@ pub(crate) async fn ask(monitor: SocketAddr, line: &str, limit: Duration) -> Res
     let request = if line == "quit" { "quit\n".to_owned() } else { format!("{line}\nquit\n") };
     let talk = async {
         stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
         while partial.len() <= ANSWER_BYTES_MAX {
             partial.reserve(16 * 1024);
             if stream.read_buf(&mut partial).await? == 0 {

@@ -12,13 +12,13 @@ mod target;
 mod watch;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::arguments::{Arguments, USAGE};
 use crate::ask::{AskError, ask};
 use crate::command::Command;
+use crate::target::Target;
 
 /// What 2.2.1 exits with when it is called without a command.
 const EXIT_USAGE: u8 = 255;
@@ -42,44 +42,44 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let command = Command::from_words(&arguments.words, arguments.json)?;
-    let monitor = target::monitor(arguments)?;
+    let target = target::find(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let limit = Duration::from_secs(arguments.timeout);
     match command {
         Command::Ask { line, expects_answer } => {
-            let asked = runtime.block_on(ask(monitor, &line, limit));
-            Ok(print(monitor, asked, expects_answer)?)
+            let asked = runtime.block_on(ask(&target, &line, limit));
+            Ok(print(&target, asked, expects_answer)?)
         }
         Command::Confirm { line, sure, host } => {
-            let asked = runtime.block_on(ask(monitor, &line, limit));
+            let asked = runtime.block_on(ask(&target, &line, limit));
             if !asked.as_ref().is_ok_and(|answer| confirm::is_explanation(answer)) {
-                return Ok(print(monitor, asked, true)?);
+                return Ok(print(&target, asked, true)?);
             }
-            print(monitor, asked, true)?;
+            print(&target, asked, true)?;
             if !confirm::ask_operator(&host)? {
                 return Ok(ExitCode::FAILURE);
             }
-            let asked = runtime.block_on(ask(monitor, &sure, limit));
-            Ok(print(monitor, asked, true)?)
+            let asked = runtime.block_on(ask(&target, &sure, limit));
+            Ok(print(&target, asked, true)?)
         }
-        Command::Watch { count } => runtime.block_on(watch::watch(monitor, limit, count)),
+        Command::Watch { count } => runtime.block_on(watch::watch(&target, limit, count)),
     }
 }
 
 /// Prints as 2.2.1 did: the answer and a newline on standard output. What it never said goes to standard error.
-fn print(
-    monitor: SocketAddr,
-    asked: Result<Vec<u8>, AskError>,
-    expects_answer: bool,
-) -> io::Result<ExitCode> {
+fn print(target: &Target, asked: Result<Vec<u8>, AskError>, expects_answer: bool) -> io::Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     let (answer, trouble) = match asked {
-        Ok(answer) if answer.is_empty() && expects_answer => (answer, Some(AskError::NoAnswer { monitor })),
+        Ok(answer) if answer.is_empty() && expects_answer => {
+            (answer, Some(AskError::NoAnswer { monitor: target.monitor }))
+        }
         Ok(answer) => (answer, None),
         Err(mut error) => (error.take_partial_answer(), Some(error)),
     };
     match &trouble {
-        Some(AskError::Connect { .. }) => writeln!(stdout, "ERROR: Can't connect to monitor daemon!")?,
+        Some(AskError::Connect { .. } | AskError::Secure(_)) => {
+            writeln!(stdout, "ERROR: Can't connect to monitor daemon!")?;
+        }
         Some(_) if answer.is_empty() => {}
         _ => {
             stdout.write_all(&answer)?;
@@ -88,7 +88,7 @@ fn print(
     }
     stdout.flush()?;
     Ok(match trouble {
-        Some(error @ AskError::Connect { .. }) => {
+        Some(error @ (AskError::Connect { .. } | AskError::Secure(_))) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::ask::{AskError, ask};
+use crate::target::Target;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -21,19 +22,16 @@ const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
 /// Shows the cluster `count` times or until Ctrl-C. With a count, the exit code tells whether the last question
 /// was answered.
-pub(crate) async fn watch(
-    monitor: SocketAddr,
-    limit: Duration,
-    count: Option<u64>,
-) -> anyhow::Result<ExitCode> {
+pub(crate) async fn watch(target: &Target, limit: Duration, count: Option<u64>) -> anyhow::Result<ExitCode> {
     let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    let monitor = target.monitor;
     let limit = limit.min(ANSWER_LIMIT);
     let mut screen = Screen { monitor, last: None, terminal: io::stdout().is_terminal() };
     let mut shown = 0;
     loop {
         let next = Instant::now() + PERIOD;
         let asked = tokio::select! {
-            asked = ask(monitor, "show", limit) => asked,
+            asked = ask(target, "show", limit) => asked,
             _ = interrupted.recv() => return Ok(ExitCode::SUCCESS),
         };
         let asked = match asked {

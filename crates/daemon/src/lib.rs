@@ -7,17 +7,21 @@ mod detach;
 mod log;
 mod options;
 mod pid_file;
+mod seldom;
 mod slot_file;
 mod slot_writer;
 mod state_file;
+mod transport;
 
 pub use detach::{DETACHED_FLAG, become_detached, detach, raise_file_limit};
 pub use log::{FATAL, LogSettings, log, start_log, wall_clock};
 pub use options::DaemonOptions;
 pub use pid_file::PidFile;
+pub use seldom::Seldom;
 pub use slot_file::{Found, SlotFile};
 pub use slot_writer::SlotWriter;
 pub use state_file::{write_run_state, write_state};
+pub use transport::transport;
 
 /// Runs a program whose errors end it, and says on stderr which one did.
 pub fn exit_with(result: anyhow::Result<std::process::ExitCode>) -> std::process::ExitCode {

@@ -44,7 +44,8 @@ impl DaemonOptions {
         self.cluster.as_ref().map(|cluster| format!("_{cluster}")).unwrap_or_default()
     }
 
-    /// Loads the configuration and shows what is wrong with it on stderr; with `--check` it also prints what would be used.
+    /// Loads the configuration and shows what is wrong with it on stderr; with `--check` it also looks at the
+    /// certificates and prints what would be used.
     /// `Err` holds the status to exit with.
     pub fn load(&self, program: Program) -> Result<Settings, ExitCode> {
         let request = Request {
@@ -61,6 +62,15 @@ impl DaemonOptions {
             eprintln!("{warning}");
         }
         if self.check {
+            match crate::transport(&loaded.settings.socket) {
+                Ok(transport) => {
+                    transport.warnings().iter().for_each(|warning| eprintln!("warning: <socket>: {warning}"));
+                }
+                Err(error) => {
+                    eprintln!("error: <socket>: {error}");
+                    return Err(ExitCode::FAILURE);
+                }
+            }
             print!("{}", mmm_config::describe(&loaded.settings, program));
             return Err(ExitCode::SUCCESS);
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmm_wire::{ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
+use mmm_daemon::Seldom;
+use mmm_wire::{Connection, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -17,6 +18,8 @@ use crate::setup::Setup;
 const CLIENTS_MAX: usize = 1000;
 /// A client may be silent for this long.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// A client has shown its certificate within this time.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// A client that does not read its answer is closed after this long.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// A planned move answers when its target has caught up.
@@ -30,8 +33,9 @@ pub(crate) struct Command {
 
 pub(crate) struct ControlPort {
     port: TcpListener,
-    /// With a secret in use, a command from another host would need to prove it, and lines can't.
+    /// With a secret in use, a command from another host would need to prove it, and lines can't; a certificate does.
     own_host_only: bool,
+    transport: Transport,
     commands: mpsc::Sender<Command>,
 }
 
@@ -43,11 +47,14 @@ impl ControlPort {
                 setup.listen
             )
         })?;
-        Ok(Self { port, own_host_only: setup.secret.is_some(), commands })
+        let transport = setup.transport.clone();
+        let own_host_only = setup.secret.is_some() && !transport.is_authenticated();
+        Ok(Self { port, own_host_only, transport, commands })
     }
 
     pub(crate) async fn run(self) {
         let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let refusals = Arc::new(Seldom::default());
         loop {
             let (stream, caller) = match self.port.accept().await {
                 Ok(accepted) => accepted,
@@ -62,13 +69,23 @@ impl ControlPort {
                 continue;
             };
             let refused = self.own_host_only && !is_own_host(&stream, caller);
-            let commands = self.commands.clone();
+            let (commands, transport) = (self.commands.clone(), self.transport.clone());
+            let refusals = Arc::clone(&refusals);
             tokio::spawn(async move {
                 let _permit = permit;
                 if refused {
                     return refuse(stream, caller).await;
                 }
-                serve(stream, caller, commands).await;
+                // Answers are small and awaited.
+                let _ = stream.set_nodelay(true);
+                let limit = if transport.is_authenticated() { HANDSHAKE_LIMIT } else { IDLE_LIMIT };
+                match transport.accept(stream, &format!("client at {caller}"), limit).await {
+                    Ok(stream) => serve(stream, caller, commands).await,
+                    Err(error) if error.is_silence() || !refusals.tell(caller.ip(), &error.to_string()) => {
+                        tracing::debug!("{error}");
+                    }
+                    Err(error) => tracing::warn!("{error}"),
+                }
             });
         }
     }
@@ -87,9 +104,13 @@ async fn refuse(mut stream: TcpStream, caller: SocketAddr) {
     let _ = timeout(WRITE_LIMIT, stream.write_all(answer)).await;
 }
 
-async fn serve(mut stream: TcpStream, caller: SocketAddr, commands: mpsc::Sender<Command>) {
-    // Answers are small and awaited.
-    let _ = stream.set_nodelay(true);
+async fn serve(mut stream: Connection, caller: SocketAddr, commands: mpsc::Sender<Command>) {
+    converse(&mut stream, caller, commands).await;
+    // Inside TLS an answer is whole only with the farewell behind it.
+    let _ = timeout(WRITE_LIMIT, stream.shutdown()).await;
+}
+
+async fn converse(stream: &mut Connection, caller: SocketAddr, commands: mpsc::Sender<Command>) {
     let mut decoder = ControlDecoder::new();
     let mut buffer = [0; 4096];
     loop {
@@ -102,7 +123,11 @@ async fn serve(mut stream: TcpStream, caller: SocketAddr, commands: mpsc::Sender
                 ControlEvent::Quit => return,
                 ControlEvent::TooLong => LINE_TOO_LONG_ANSWER.to_owned(),
             };
-            if !matches!(timeout(WRITE_LIMIT, stream.write_all(answer.as_bytes())).await, Ok(Ok(()))) {
+            let written = timeout(WRITE_LIMIT, async {
+                stream.write_all(answer.as_bytes()).await?;
+                stream.flush().await
+            });
+            if !matches!(written.await, Ok(Ok(()))) {
                 tracing::debug!("The client {caller} does not take its answer");
                 return;
             }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mmm_core::{Event, Moment, ToAgent, ToMonitor};
 use mmm_wire::{
-    Calling, Features, FrameReader, FrameWriter, HandshakeError, Purpose, RefusalCode, Session, greet_agent,
+    Calling, Connection, Features, FrameReader, FrameWriter, HandshakeError, Purpose, RefusalCode, Session,
+    greet_agent,
 };
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -29,6 +30,8 @@ pub(crate) struct AgentSession {
 /// Why there is no session.
 enum Unopened {
     Failed(String),
+    /// One of both does not take the other's certificate, or only one speaks TLS.
+    Insecure(String),
     /// The agent has one with another monitor.
     OtherMonitor(String),
 }
@@ -36,16 +39,26 @@ enum Unopened {
 impl AgentSession {
     pub(crate) async fn run(self, mut messages: mpsc::Receiver<ToAgent>) {
         let mut warned = false;
+        // The mind tells of the first failure only, which may be another one: an agent that is not there yet.
+        let (mut tried, mut told) = (false, false);
         loop {
             let host = self.host.name.clone();
             let event = match self.open(&mut warned).await {
                 Ok(session) => {
+                    told = false;
                     let reason = self.serve(session, &mut messages).await;
                     Event::AgentLost { host, reason }
                 }
                 Err(Unopened::Failed(reason)) => Event::AgentLost { host, reason },
+                Err(Unopened::Insecure(reason)) => {
+                    if tried && !std::mem::replace(&mut told, true) {
+                        tracing::error!("No session with the agent on host '{host}': {reason}");
+                    }
+                    Event::AgentLost { host, reason }
+                }
                 Err(Unopened::OtherMonitor(reason)) => Event::AgentRefused { host, reason },
             };
+            tried = true;
             if self.wiring.events.send(event).await.is_err() {
                 return;
             }
@@ -53,7 +66,7 @@ impl AgentSession {
         }
     }
 
-    async fn open(&self, warned: &mut bool) -> Result<Session<TcpStream>, Unopened> {
+    async fn open(&self, warned: &mut bool) -> Result<Session<Connection>, Unopened> {
         let address = self.host.agent;
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -70,6 +83,12 @@ impl AgentSession {
             tracing::debug!("Can't set the limits on the connection to {address}: {error}");
         }
         let setup = &self.wiring.setup;
+        let peer = format!("agent of {} at {address}", self.host.name);
+        let connecting = setup.transport.connect(stream, &peer, HANDSHAKE_LIMIT).await;
+        let stream = connecting.map_err(|error| {
+            let unopened = if error.is_silence() { Unopened::Failed } else { Unopened::Insecure };
+            unopened(error.to_string())
+        })?;
         let calling = Calling {
             host: self.host.name.as_str(),
             address: &address.to_string(),
@@ -83,11 +102,17 @@ impl AgentSession {
             HandshakeError::Refused { refusal, .. } if refusal.code == RefusalCode::OtherMonitor => {
                 Unopened::OtherMonitor(refusal.reason.clone())
             }
+            // What the agent thinks of this side's certificate comes in place of its first answer.
+            HandshakeError::Frame(_) if setup.transport.is_authenticated() => {
+                Unopened::Insecure(error.to_string())
+            }
+            HandshakeError::TlsOnly { .. } => Unopened::Insecure(error.to_string()),
             _ => Unopened::Failed(error.to_string()),
         })?;
-        if !session.peer.authenticated && !std::mem::replace(warned, true) {
+        let known = session.peer.authenticated || setup.transport.is_authenticated();
+        if !known && !std::mem::replace(warned, true) {
             tracing::warn!(
-                "The session with the {} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf on all hosts",
+                "The session with the {} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf, or <socket> with type ssl, on all hosts",
                 session.peer.name
             );
         }
@@ -95,7 +120,7 @@ impl AgentSession {
     }
 
     /// Serves a session until it ends, and says why it did.
-    async fn serve(&self, session: Session<TcpStream>, messages: &mut mpsc::Receiver<ToAgent>) -> String {
+    async fn serve(&self, session: Session<Connection>, messages: &mut mpsc::Receiver<ToAgent>) -> String {
         let Session { reader, writer, .. } = session;
         // What waits here was meant for an earlier session; the mind tells everything anew.
         while messages.try_recv().is_ok() {}
@@ -108,7 +133,7 @@ impl AgentSession {
 
     async fn read(
         &self,
-        mut reader: FrameReader<ReadHalf<TcpStream>>,
+        mut reader: FrameReader<ReadHalf<Connection>>,
         readings: watch::Sender<Option<Moment>>,
     ) -> String {
         let host = &self.host.name;
@@ -140,7 +165,7 @@ impl AgentSession {
 }
 
 async fn write(
-    mut writer: FrameWriter<WriteHalf<TcpStream>>,
+    mut writer: FrameWriter<WriteHalf<Connection>>,
     lineage: u64,
     messages: &mut mpsc::Receiver<ToAgent>,
     mut readings: watch::Receiver<Option<Moment>>,

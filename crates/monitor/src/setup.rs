@@ -5,15 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use mmm_config::{
-    Checks, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, SocketSettings, WriterIsolated,
-};
+use anyhow::{Context, Result};
+use mmm_config::{Checks, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, WriterIsolated};
 use mmm_core::lease::LeaseLength;
 use mmm_core::{CheckKind, HostName, HostSettings, Isolated, LeaseTerms, RoleName, RoleSettings, Settings};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
-use mmm_wire::Secret;
+use mmm_wire::{Secret, Transport};
 
 use crate::epoch_file;
 use crate::options::Options;
@@ -45,6 +43,7 @@ pub(crate) struct Setup {
     pub(crate) checks: Checks,
     pub(crate) hosts: Vec<HostSetup>,
     pub(crate) secret: Option<Secret>,
+    pub(crate) transport: Transport,
     pub(crate) cluster: Option<String>,
     pub(crate) mind: Settings,
     debug: bool,
@@ -53,11 +52,6 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new(config: &Config, options: &Options) -> Result<Self> {
-        if let SocketSettings::Tls { .. } = config.socket {
-            bail!(
-                "<socket> asks for type ssl, which this version cannot do yet: use type plain and protect the network between the hosts, or set secret_file in mmm3.conf"
-            );
-        }
         let view = config.monitor_view()?;
         let monitor = view.monitor;
         let secret = match &config.secret_file {
@@ -90,6 +84,7 @@ impl Setup {
             checks: config.checks.clone(),
             hosts,
             secret,
+            transport: mmm_daemon::transport(&config.socket)?,
             cluster: options.daemon.cluster().map(str::to_owned),
             mind: mind_settings(config, monitor)?,
             debug: config.debug,

@@ -77,6 +77,9 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
     tracing::info!("STARTING...");
+    for warning in setup.transport.warnings() {
+        tracing::warn!("{warning}");
+    }
     let setup = Arc::new(setup);
     let restored = restore(&setup);
     let found = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);

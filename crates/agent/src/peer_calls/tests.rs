@@ -41,7 +41,8 @@ async fn listen(at: &str) -> Other {
             let (stream, _) = port.accept().await.unwrap();
             let features = Features::default();
             let answering = Answering { host: "db2", caller: "test", secret: None, features: &features };
-            let session = accept_caller(stream, &answering, SOON, |_| Ok(())).await.unwrap();
+            let session =
+                accept_caller(Connection::Plain(stream), &answering, SOON, |_| Ok(())).await.unwrap();
             peers.serve(session, &"db1".into()).await;
         }
     });
@@ -62,7 +63,8 @@ impl Other {
 
 fn call(address: SocketAddr) -> (PeerCalls, mpsc::Receiver<AgentEvent>) {
     let (events, inbox) = mpsc::channel(16);
-    let caller = Caller { host: "db1".into(), secret: None, cluster: None, instance: 7 };
+    let caller =
+        Caller { host: "db1".into(), secret: None, transport: Transport::Plain, cluster: None, instance: 7 };
     let peers = [("db2".into(), address)].into();
     (PeerCalls::start_to(&peers, &Arc::new(caller), &events), inbox)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mmm_core::lease::{Epoch, LeaseLength};
 use mmm_core::{HostState, LeaseTerms, Moment, Order, OrderId};
 use mmm_wire::{Answering, Calling, Features, Purpose, accept_caller, greet_agent};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -30,7 +30,7 @@ async fn scene() -> Scene {
         let (stream, _) = port.accept().await.unwrap();
         let features = Features::default();
         let answering = Answering { host: "db1", caller: "test", secret: None, features: &features };
-        accept_caller(stream, &answering, LIMIT, |_| Ok(())).await.unwrap()
+        accept_caller(Connection::Plain(stream), &answering, LIMIT, |_| Ok(())).await.unwrap()
     });
     let calling = Calling {
         host: "db1",

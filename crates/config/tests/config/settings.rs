@@ -124,13 +124,16 @@ fn tls_needs_its_three_files() {
         "<host default>",
         "<socket>\ntype ssl\ncert_file /c\n</socket>\n<host default>",
     );
+    assert!(folder.failure(Program::Control).contains("variable `key_file` is missing in section <socket>"));
     let failure = folder.failure(Program::Agent);
     assert!(failure.contains("variable `key_file` is missing in section <socket>"), "{failure}");
     assert!(failure.contains("variable `ca_file` is missing in section <socket>"), "{failure}");
     assert!(failure.contains("DIR/mmm_common.conf:2:"), "{failure}");
     folder.edit("mmm_common.conf", "cert_file /c", "cert_file /c\nkey_file /k\nca_file /a");
     let tls = SocketSettings::Tls { cert_file: "/c".into(), key_file: "/k".into(), ca_file: "/a".into() };
-    assert_eq!(folder.loaded(Program::Agent).settings.socket, tls);
+    for program in [Program::Agent, Program::Monitor, Program::Control] {
+        assert_eq!(folder.loaded(program).settings.socket, tls);
+    }
 }
 
 #[test]
