@@ -32,6 +32,7 @@ mod repairs;
 mod server_lost;
 mod sides;
 mod state_files;
+mod tls;
 mod tutorial;
 mod two_writers;
 mod watchers;
