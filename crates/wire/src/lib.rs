@@ -3,8 +3,9 @@
 //!
 //! This crate knows how bytes become messages and who is allowed to send them. It does not know what a message means:
 //! frames are generic over any type that serde can carry, and the words of a control line are split by
-//! whoever answers them. A [`Transport`] makes connections, plain or TLS, before anything else is said. The text lines of protocol 1
-//! belong here too; a first line that is not a greeting is told apart in [`FirstLine`], and every function takes any stream.
+//! whoever answers them. A [`Transport`] makes connections, plain or TLS, before anything else is said. The text lines of 2.2.1's
+//! programs are in [`protocol1`]; a first line that is not a greeting is told apart in [`FirstLine`], and every function takes any
+//! stream.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -22,6 +23,7 @@ mod handshake_error;
 mod hex_bytes;
 mod messages;
 mod proof;
+pub mod protocol1;
 mod purpose;
 mod secret;
 mod session;
