@@ -1,4 +1,5 @@
-//! The agent's port: many may knock, one monitor gets a session, and the agents of the other hosts may ask.
+//! The agent's port: many may knock, one monitor gets a session, the agents of the other hosts may ask, and a monitor of
+//! 2.2.1 is answered line by line.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::time::Duration;
 use mmm_core::HostName;
 use mmm_daemon::Seldom;
 use mmm_wire::{
-    Answering, Connection, Features, HandshakeError, PeerInfo, Purpose, Refusal, Session, accept_caller,
+    Accepted, Answering, Connection, Features, HandshakeError, PeerInfo, Purpose, Refusal, Session,
+    accept_caller,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use crate::holder::Holder;
+use crate::line_port::LinePort;
 use crate::peer_port::PeerPort;
 use crate::session::{DEAD_AFTER, Desk, serve};
 use crate::setup::Setup;
@@ -27,6 +30,7 @@ pub(crate) struct Listener {
     pub(crate) setup: Arc<Setup>,
     pub(crate) holder: Arc<Holder>,
     pub(crate) peers: PeerPort,
+    pub(crate) lines: LinePort,
     pub(crate) desk: Desk,
     pub(crate) refusals: Seldom,
 }
@@ -118,13 +122,17 @@ impl Listener {
         })
         .await;
         match (judged, admitted) {
-            (Ok(session), Some(Admitted::Monitor)) => self.serve_monitor(session).await,
-            (Ok(session), Some(Admitted::Peer(host, _place))) => {
+            (Ok(Accepted::Session(session)), Some(Admitted::Monitor)) => self.serve_monitor(session).await,
+            (Ok(Accepted::Session(session)), Some(Admitted::Peer(host, _place))) => {
                 let why = self.peers.serve(session, &host).await;
                 tracing::debug!("The connection from the agent of '{host}' ended: {why}");
             }
+            (Ok(Accepted::Lines(lines)), _) => {
+                let why = self.lines.serve(lines).await;
+                tracing::debug!("The connection from {caller}, over which lines came, ended: {why}");
+            }
             // Nobody is welcomed without having been judged.
-            (Ok(_), None) => {}
+            (Ok(Accepted::Session(_)), None) => {}
             (Err(error @ (HandshakeError::Closed { .. } | HandshakeError::Timeout { .. })), _) => {
                 tracing::debug!("{error}");
             }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::client_threads::end_client_threads;
+use crate::source_position::final_position_of;
 
 /// A single statement that needs no lock.
 const QUICK: Duration = Duration::from_secs(2);
@@ -124,6 +125,7 @@ impl ServerLane {
         match takeover {
             Takeover::Keep => Ok(StepOutcome::Done),
             Takeover::Fresh => self.apply_received().await,
+            Takeover::AskSource => self.catch_up_with_source().await,
             Takeover::Lost => {
                 if self.session().await?.replica_status(QUICK).await?.is_some() {
                     self.session().await?.stop_receiving(REPLICATION_LIMIT).await?;
@@ -184,6 +186,28 @@ impl ServerLane {
         let idle = status.applier_is_idle() && self.session().await?.busy_appliers(QUICK).await? == 0;
         *idle_seen = if idle { *idle_seen + 1 } else { 0 };
         Ok(*idle_seen >= 5)
+    }
+
+    /// Asks the source for the end of its log and waits for that; without an answer, for what was received.
+    async fn catch_up_with_source(&mut self) -> Result<StepOutcome, ServerError> {
+        let Some(status) = self.session().await?.replica_status(QUICK).await? else {
+            return Ok(StepOutcome::Done);
+        };
+        let target = match final_position_of(&status, &self.account).await {
+            Ok(target) => target,
+            Err(why) => {
+                tracing::warn!("Going on with what was received from the old writer: {why}");
+                return self.apply_received().await;
+            }
+        };
+        match self.session().await?.wait_for_position(&target, TURN).await? {
+            WaitOutcome::Reached => Ok(StepOutcome::Done),
+            WaitOutcome::TimedOut => Ok(StepOutcome::NotYet(format!(
+                "{target} of the log of {} is not applied yet; still waiting",
+                status.source_host
+            ))),
+            WaitOutcome::NotAReplica => self.apply_received().await,
+        }
     }
 
     /// Waits until everything that was received is applied.

@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) peers: BTreeMap<HostName, SocketAddr>,
     pub(crate) secret: Option<Secret>,
     pub(crate) transport: Transport,
+    /// Whether a monitor of 2.2.1, which can't prove the secret, may give orders.
+    pub(crate) allow_protocol1: bool,
     pub(crate) cluster: Option<String>,
     /// Random number of this start, told to other agents.
     pub(crate) instance: u64,
@@ -92,6 +94,7 @@ impl Setup {
             peers,
             secret,
             transport: mmm_daemon::transport(&settings.socket)?,
+            allow_protocol1: settings.allow_protocol1,
             cluster: options.daemon.cluster().map(str::to_owned),
             instance: mmm_wire::fresh_instance().context("choose the random number of this start")?,
             mind: AgentSettings {

@@ -20,6 +20,7 @@ use crate::clock::{self, WallClock};
 use crate::epoch_file::{self, EpochFile};
 use crate::heartbeat;
 use crate::holder::Holder;
+use crate::line_port::{LineAskers, LinePort};
 use crate::listener::Listener;
 use crate::memory::{self, MemoryFile};
 use crate::peer_calls::PeerCalls;
@@ -60,6 +61,7 @@ struct Worker {
     begun: watch::Sender<u64>,
     calls: PeerCalls,
     askers: Arc<Askers>,
+    line_askers: Arc<LineAskers>,
     events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
     announcements: BTreeMap<Role, JoinHandle<()>>,
@@ -138,11 +140,13 @@ impl Worker {
         let (reports, reported) = watch::channel(first);
         let (begun, has_begun) = watch::channel(0);
         let (holder, askers) = (Arc::new(Holder::new(length)), Arc::new(Askers::default()));
+        let line_askers = Arc::new(LineAskers::default());
         let lanes = start_lanes(&setup, &events)?;
         let listener = Listener {
             setup: Arc::clone(&setup),
             holder: Arc::clone(&holder),
             peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
+            lines: LinePort::new(&setup, Arc::clone(&line_askers), events.clone()),
             desk: Desk { events: events.clone(), reports: reported, begun: has_begun },
             refusals: Seldom::default(),
         };
@@ -160,6 +164,7 @@ impl Worker {
             holder,
             begun,
             askers,
+            line_askers,
             events,
             reports,
         })
@@ -207,6 +212,7 @@ impl Worker {
             }
             AgentAction::AskPeer { host, request } => self.calls.ask(&host, request),
             AgentAction::AnswerPeer { asker, answer } => self.askers.answer(asker, answer),
+            AgentAction::AnswerLine { asker, answer } => self.line_askers.answer(asker, answer),
             AgentAction::Log(level, text) => mmm_daemon::log(level, &text),
         }
         None

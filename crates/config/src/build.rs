@@ -48,6 +48,7 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         debug: global.flag("debug"),
         max_kill_retries: global.small("max_kill_retries"),
         secret_file: global.path("secret_file"),
+        allow_protocol1: global.flag("allow_protocol1"),
         lease: lease(&global),
         control_address: monitor.ip("ip").map(|ip| SocketAddr::new(ip, monitor.port("port"))),
         monitor: monitor_settings,

@@ -207,6 +207,14 @@ pub const VARIABLES: &[Variable] = &[
         .used(AMC)
         .mmm3(),
     global(
+        "allow_protocol1",
+        Kind::Flag,
+        "whether a monitor of 2.2.1, which can't prove a secret, may give orders where one is set",
+    )
+    .default("no")
+    .used(A)
+    .mmm3(),
+    global(
         "writer_lease",
         WRITER_LEASE,
         "seconds the writer may write on without a renewal, the monitor's for all; 0: no leases",

@@ -26,6 +26,8 @@ pub struct Settings {
     /// Rounds of patience, one second each.
     pub max_kill_retries: u32,
     pub secret_file: Option<PathBuf>,
+    /// Whether a monitor of 2.2.1 may give orders although a secret is set. For the agent only.
+    pub allow_protocol1: bool,
     pub lease: LeaseSettings,
     /// For the monitor only.
     pub monitor: Option<MonitorSettings>,

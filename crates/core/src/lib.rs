@@ -17,7 +17,7 @@ mod state;
 
 pub use agent::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, HeldAddress, Lane, Lifetime,
-    Step, StepOutcome,
+    LineAnswer, LineRequest, Step, StepOutcome,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{Action, Cluster, Event, FoundState, LogLevel, MonitorState, Restored, Rule};

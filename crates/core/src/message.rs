@@ -36,6 +36,9 @@ pub enum Takeover {
     Keep,
     /// Nobody is known to have had the role: apply what was received.
     Fresh,
+    /// Nobody tells where the old writer's log ended: ask the server that this one replicates from, and apply up to there;
+    /// where it can't be asked, what was received.
+    AskSource,
     /// The old writer stopped at this position of its log: apply up to there.
     After(LogPosition),
     /// The old writer is gone: stop receiving from it, apply what was received, and hold replication from it.

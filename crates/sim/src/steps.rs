@@ -200,7 +200,7 @@ impl World {
                         .copied
                         .get(position.file.as_str())
                         .is_some_and(|copied| copied.applied >= position.position),
-                    Takeover::Keep | Takeover::Fresh | Takeover::Lost => {
+                    Takeover::Keep | Takeover::Fresh | Takeover::AskSource | Takeover::Lost => {
                         server.has_applied(&server.received())
                     }
                 };

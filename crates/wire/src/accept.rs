@@ -1,16 +1,18 @@
-//! The agent's side of the handshake.
+//! The agent's side of the handshake, and where lines of protocol 1 part from it.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split};
 
 use crate::deadline::Deadline;
-use crate::excerpt::excerpt;
+use crate::frame_reader::RawLine;
 use crate::greet::HANDSHAKE_FRAME_BYTES_MAX;
 use crate::messages::{AgentOpening, AgentVerdict, Auth, Hello, MonitorOpening};
 use crate::proof::{agent_proof, caller_proof_is_right};
+use crate::protocol1::{
+    Answer as LineAnswer, LINE_BYTES_MAX, Line, LineConnection, LineReader, Reply, Uptime,
+};
 use crate::session::PROGRAM;
 use crate::{
     FRAME_BYTES_MAX, Features, FirstLine, FrameReader, FrameWriter, GREETING_BYTES_MAX, Greeting,
@@ -29,6 +31,15 @@ pub struct Answering<'a> {
     pub features: &'a Features,
 }
 
+/// What a caller turned out to be.
+#[derive(Debug)]
+pub enum Accepted<S> {
+    Session(Session<S>),
+    /// It does not greet but sends lines, as programs of 2.2.1 do; the first one was read. Nobody is authenticated by
+    /// that, and nobody was asked to judge.
+    Lines(LineConnection<S>),
+}
+
 /// Answers a connection to the agent's port; the whole handshake takes `limit` at most. `judge` is asked last, about a
 /// monitor or another agent ([`PeerInfo::purpose`]) that is authenticated as far as secrets are set, and may refuse it,
 /// for example because another monitor has a session.
@@ -37,7 +48,7 @@ pub async fn accept_caller<S: AsyncRead + AsyncWrite>(
     answering: &Answering<'_>,
     limit: Duration,
     judge: impl FnOnce(&PeerInfo) -> Result<(), Refusal>,
-) -> Result<Session<S>, HandshakeError> {
+) -> Result<Accepted<S>, HandshakeError> {
     // Until it says otherwise, who calls is a monitor.
     let peer: Arc<str> = Purpose::Monitor.caller_at(answering.caller).into();
     let (read_half, write_half) = split(stream);
@@ -51,10 +62,17 @@ pub async fn accept_caller<S: AsyncRead + AsyncWrite>(
     answer.reader.limit_frames(HANDSHAKE_FRAME_BYTES_MAX);
     answer.writer.set_limit(limit);
     match answer.run(judge).await {
-        Ok(peer) => {
+        Ok(Opened::Session(peer)) => {
             answer.reader.limit_frames(FRAME_BYTES_MAX);
             answer.writer.set_limit(crate::WRITE_LIMIT);
-            Ok(Session { reader: answer.reader, writer: answer.writer, peer })
+            Ok(Accepted::Session(Session { reader: answer.reader, writer: answer.writer, peer }))
+        }
+        Ok(Opened::Lines(first)) => {
+            let Answer { reader, mut writer, .. } = answer;
+            writer.set_limit(crate::WRITE_LIMIT);
+            let (stream, read_already) = reader.into_parts();
+            let reader = LineReader::resume(stream, read_already);
+            Ok(Accepted::Lines(LineConnection::new(first, reader, writer, answering.caller)))
         }
         Err(error) => {
             let farewell = async {
@@ -65,6 +83,12 @@ pub async fn accept_caller<S: AsyncRead + AsyncWrite>(
             Err(error)
         }
     }
+}
+
+/// What the handshake came to.
+enum Opened {
+    Session(PeerInfo),
+    Lines(Line),
 }
 
 struct Answer<'a, S> {
@@ -79,8 +103,11 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
     async fn run(
         &mut self,
         judge: impl FnOnce(&PeerInfo) -> Result<(), Refusal>,
-    ) -> Result<PeerInfo, HandshakeError> {
-        let greeting = self.greeting().await?;
+    ) -> Result<Opened, HandshakeError> {
+        let greeting = match self.first_line().await? {
+            Ok(greeting) => greeting,
+            Err(line) => return Ok(Opened::Lines(line)),
+        };
         let version = greeting.version.min(PROTOCOL_MAX);
         let mut hello = Hello {
             host: self.answering.host.to_owned(),
@@ -117,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
         match judge(&info) {
             Ok(()) => {
                 self.deadline.step("being welcomed", self.writer.send(&AgentVerdict::Welcome {})).await?;
-                Ok(info)
+                Ok(Opened::Session(info))
             }
             Err(refusal) => Err(self.decline(refusal).await),
         }
@@ -136,27 +163,30 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
         HandshakeError::Declined { peer: self.peer.clone(), refusal }
     }
 
-    /// Reads the first line and answers every one that is no greeting to this host.
-    async fn greeting(&mut self) -> Result<Greeting, HandshakeError> {
+    /// Reads the first line: a greeting to this host, or a line that is none and is answered by others.
+    async fn first_line(&mut self) -> Result<Result<Greeting, Line>, HandshakeError> {
         const STEP: &str = "saying who it is";
         let peer = self.peer.clone();
-        let Some(line) = self.deadline.step(STEP, self.reader.line(GREETING_BYTES_MAX)).await? else {
-            self.answer_line("ERROR: The line is too long!").await;
-            return Err(HandshakeError::LineTooLong { peer, limit: GREETING_BYTES_MAX });
+        let Some(RawLine { bytes, ended }) =
+            self.deadline.step(STEP, self.reader.line(LINE_BYTES_MAX)).await?
+        else {
+            self.answer_line("The line is too long!".to_owned()).await;
+            return Err(HandshakeError::LineTooLong { peer, limit: LINE_BYTES_MAX });
         };
-        if line.is_empty() {
+        if bytes.is_empty() && !ended {
             return Err(HandshakeError::Closed { peer, step: STEP });
         }
-        let greeting = match FirstLine::parse(&line) {
+        let greeting = match FirstLine::parse(&bytes) {
+            FirstLine::Greeting(_) | FirstLine::Malformed(_) if bytes.len() >= GREETING_BYTES_MAX => {
+                self.answer_line("The line is too long!".to_owned()).await;
+                return Err(HandshakeError::LineTooLong { peer, limit: GREETING_BYTES_MAX });
+            }
             FirstLine::Greeting(greeting) => greeting,
             FirstLine::Malformed(source) => {
-                self.answer_line(&format!("ERROR: {source}!")).await;
+                self.answer_line(format!("{source}!")).await;
                 return Err(HandshakeError::Greeting { peer, source });
             }
-            FirstLine::Other(line) => {
-                self.answer_line(&format!("ERROR: Invalid command '{}'!", command_of(&line))).await;
-                return Err(HandshakeError::NotAMonitor { peer, line: excerpt(&line) });
-            }
+            FirstLine::Other(text) => return Ok(Err(Line { text, ended })),
         };
         let refusal = if greeting.host != self.answering.host {
             let text = format!(
@@ -169,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
                 format!("protocol version {PROTOCOL_MIN} at least is needed, not {}", greeting.version);
             Refusal::new(RefusalCode::Protocol, text)
         } else {
-            return Ok(greeting);
+            return Ok(Ok(greeting));
         };
         self.tell(&AgentOpening::Refused(refusal.clone())).await;
         Err(HandshakeError::Declined { peer, refusal })
@@ -209,24 +239,9 @@ impl<S: AsyncRead + AsyncWrite> Answer<'_, S> {
     }
 
     /// Answers in the manner of protocol 1, for the same reason without caring whether it arrives.
-    async fn answer_line(&mut self, text: &str) {
-        let line = format!("{text}|UP:{}\n", uptime_seconds());
+    async fn answer_line(&mut self, error: String) {
+        let answer = LineAnswer { reply: Reply::Error(error), uptime: Uptime::of_host() };
+        let line = answer.line();
         let _ = self.deadline.step("being answered", self.writer.send_bytes(line.as_bytes())).await;
     }
-}
-
-/// What an agent of 2.2.1 calls the command of a line: the first field, or the whole line when there are fewer
-/// than three.
-fn command_of(line: &str) -> &str {
-    let mut fields = line.split('|');
-    match (fields.next(), fields.nth(1)) {
-        (Some(command), Some(_)) => command,
-        _ => line,
-    }
-}
-
-/// The host's uptime as protocol 1 shows it; two decimals.
-fn uptime_seconds() -> String {
-    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("0.00").to_owned()
 }

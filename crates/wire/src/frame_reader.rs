@@ -24,6 +24,14 @@ pub struct FrameReader<R> {
     frame_bytes_max: usize,
 }
 
+/// A line without its newline.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RawLine {
+    pub(crate) bytes: Vec<u8>,
+    /// The newline was there.
+    pub(crate) ended: bool,
+}
+
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// `peer` is how errors call the other side.
     pub fn new(stream: R, peer: impl Into<Arc<str>>) -> Self {
@@ -68,21 +76,26 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(&self.buffer[..count.min(self.buffer.len())])
     }
 
-    /// A line without its newline, or what there is of it when the peer closes; `None` when it does not end within
-    /// `line_bytes_max` bytes, newline included. Cancellation-safe.
-    pub(crate) async fn line(&mut self, line_bytes_max: usize) -> Result<Option<Vec<u8>>, FrameError> {
+    /// Gives the stream back with what was read of it and not used.
+    pub(crate) fn into_parts(self) -> (R, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
+    /// A line, or what there is of it when the peer closes; `None` when it does not end within `line_bytes_max` bytes,
+    /// newline included. Cancellation-safe.
+    pub(crate) async fn line(&mut self, line_bytes_max: usize) -> Result<Option<RawLine>, FrameError> {
         loop {
             let seen = self.buffer.len().min(line_bytes_max);
             if let Some(newline) = self.buffer[..seen].iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer[..newline].to_vec();
+                let bytes = self.buffer[..newline].to_vec();
                 self.discard(newline + 1);
-                return Ok(Some(line));
+                return Ok(Some(RawLine { bytes, ended: true }));
             }
             if seen == line_bytes_max {
                 return Ok(None);
             }
             if self.fill().await? == 0 {
-                return Ok(Some(std::mem::take(&mut self.buffer)));
+                return Ok(Some(RawLine { bytes: std::mem::take(&mut self.buffer), ended: false }));
             }
         }
     }

@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite> Call<'_, S> {
         let first = self.deadline.step(STEP, self.reader.peek(4)).await?;
         if first.first().is_some_and(|byte| *byte != 0) {
             let line = self.deadline.step(STEP, self.reader.line(GREETING_BYTES_MAX)).await?;
-            let line = line.unwrap_or_else(|| b"a line without an end".to_vec());
+            let line = line.map_or_else(|| b"a line without an end".to_vec(), |line| line.bytes);
             let answer = excerpt(String::from_utf8_lossy(&line).trim_end());
             let peer = self.peer.clone();
             return Err(if line.starts_with(TLS_ONLY_ANSWER.as_bytes()) {

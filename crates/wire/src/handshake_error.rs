@@ -23,9 +23,6 @@ pub enum HandshakeError {
     /// The caller reached something else.
     #[error("{peer} is not an MMM agent (it answered: {answer}); check the host's ip and agent_port")]
     NotAnAgent { peer: Arc<str>, answer: String },
-    /// The agent was called by something that is neither a monitor nor an agent of this protocol.
-    #[error("{peer} sent '{line}' instead of a greeting; only monitors and agents of version 3 are served")]
-    NotAMonitor { peer: Arc<str>, line: String },
     #[error("{peer} sent a first line that does not end within {limit} bytes")]
     LineTooLong { peer: Arc<str>, limit: usize },
     #[error("{peer} sent a {source}")]

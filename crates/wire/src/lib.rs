@@ -29,7 +29,7 @@ mod secret;
 mod session;
 mod tls;
 
-pub use accept::{Answering, accept_caller};
+pub use accept::{Accepted, Answering, accept_caller};
 pub use connection::Connection;
 pub use control_decoder::{CONTROL_LINE_BYTES_MAX, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
 pub use features::Features;

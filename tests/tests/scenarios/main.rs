@@ -28,6 +28,7 @@ mod modes;
 mod monitor;
 mod monitor_away;
 mod overlap;
+mod protocol1_agent;
 mod repairs;
 mod server_lost;
 mod sides;

@@ -2,7 +2,7 @@
 
 use mmm_core::Moment;
 use mmm_core::lease::{Epoch, LeaseLength, Promise};
-use mmm_wire::{Answering, accept_caller};
+use mmm_wire::{Accepted, Answering, accept_caller};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -41,8 +41,9 @@ async fn listen(at: &str) -> Other {
             let (stream, _) = port.accept().await.unwrap();
             let features = Features::default();
             let answering = Answering { host: "db2", caller: "test", secret: None, features: &features };
-            let session =
+            let accepted =
                 accept_caller(Connection::Plain(stream), &answering, SOON, |_| Ok(())).await.unwrap();
+            let Accepted::Session(session) = accepted else { panic!("lines") };
             peers.serve(session, &"db1".into()).await;
         }
     });

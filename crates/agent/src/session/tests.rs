@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mmm_core::lease::{Epoch, LeaseLength};
 use mmm_core::{HostState, LeaseTerms, Moment, Order, OrderId};
-use mmm_wire::{Answering, Calling, Features, Purpose, accept_caller, greet_agent};
+use mmm_wire::{Accepted, Answering, Calling, Features, Purpose, accept_caller, greet_agent};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -30,7 +30,10 @@ async fn scene() -> Scene {
         let (stream, _) = port.accept().await.unwrap();
         let features = Features::default();
         let answering = Answering { host: "db1", caller: "test", secret: None, features: &features };
-        accept_caller(Connection::Plain(stream), &answering, LIMIT, |_| Ok(())).await.unwrap()
+        match accept_caller(Connection::Plain(stream), &answering, LIMIT, |_| Ok(())).await.unwrap() {
+            Accepted::Session(session) => session,
+            Accepted::Lines(lines) => panic!("{lines:?}"),
+        }
     });
     let calling = Calling {
         host: "db1",

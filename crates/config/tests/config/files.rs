@@ -223,3 +223,13 @@ fn many_warnings_do_not_stop_a_program() {
     assert!(loaded.settings.debug);
     assert!(loaded.warnings.len() < 1000);
 }
+
+#[test]
+fn orders_by_protocol_1_beside_a_secret_are_allowed_in_mmm3_conf_and_to_agents_only() {
+    let folder = Folder::tutorial();
+    assert!(!folder.loaded(Program::Agent).settings.allow_protocol1);
+    folder.write("mmm3.conf", "secret_file /etc/mysql-mmm/secret\nallow_protocol1 yes\n");
+    assert!(folder.loaded(Program::Agent).settings.allow_protocol1);
+    assert!(!folder.loaded(Program::Monitor).settings.allow_protocol1);
+    assert!(folder.described(Program::Agent).contains("allow_protocol1 yes "));
+}

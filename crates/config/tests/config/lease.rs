@@ -60,7 +60,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         assert!(described.contains(line), "{described}");
     }
     let described = folder.described(Program::Agent);
-    assert!(described.contains("writer_lease 7.5  # DIR/mmm3.conf:1"), "{described}");
+    assert!(described.contains("writer_lease 7.5    # DIR/mmm3.conf:1"), "{described}");
     for program in [Program::Control, Program::Tools] {
         assert!(!folder.described(program).contains("writer_lease"), "{program}");
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Fencing, LeaseDesk};
+use super::protocol1::{LineAnswer, LineDesk, LineRequest};
+use super::report::log_roles;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
@@ -16,7 +18,6 @@ use crate::message::{
 };
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
-use crate::state::HostState;
 
 /// How long a lane waits before it tries a failed step again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -106,6 +107,11 @@ pub enum AgentEvent {
         host: HostName,
         answer: PeerAnswer,
     },
+    /// A monitor of 2.2.1 asks something over its connection with this number.
+    LineAsked {
+        asker: u64,
+        request: LineRequest,
+    },
     /// The epoch file holds the state with this number, or could not be written.
     DurableSaved {
         number: u64,
@@ -156,6 +162,10 @@ pub enum AgentAction {
         asker: u64,
         answer: PeerAnswer,
     },
+    AnswerLine {
+        asker: u64,
+        answer: LineAnswer,
+    },
     Log(LogLevel, String),
 }
 
@@ -170,6 +180,7 @@ pub struct AgentMind {
     memory_saved: u64,
     save_again_at: Option<Moment>,
     pub(super) lease: LeaseDesk,
+    pub(super) lines: LineDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -228,6 +239,7 @@ impl AgentMind {
             next_memory: 1,
             memory_saved: 0,
             save_again_at: None,
+            lines: LineDesk::default(),
             memory,
             server: ServerView::Unknown,
             believe_from: Moment::ZERO,
@@ -288,6 +300,7 @@ impl AgentMind {
             AgentEvent::PeerAnswered { host, answer } => {
                 self.take_in_peer_answer(now, &host, &answer, &mut actions);
             }
+            AgentEvent::LineAsked { asker, request } => self.take_in_line(now, asker, request),
             AgentEvent::DurableSaved { number, outcome } => {
                 self.take_in_saved(now, number, outcome, &mut actions);
             }
@@ -299,6 +312,7 @@ impl AgentMind {
         self.tend_lease(now, &mut actions);
         self.plan(now, &mut actions);
         self.finish(now, &mut actions);
+        self.answer_lines(now, &mut actions);
         actions
     }
 
@@ -347,7 +361,7 @@ impl AgentMind {
         }
     }
 
-    fn take_in_order(&mut self, order: Order, actions: &mut Vec<AgentAction>) {
+    pub(super) fn take_in_order(&mut self, order: Order, actions: &mut Vec<AgentAction>) {
         let newest = self.memory.order.as_ref().map(|order| order.id);
         if newest
             .is_some_and(|newest| newest.instance == order.id.instance && order.id.number < newest.number)
@@ -575,26 +589,5 @@ impl AgentMind {
     fn end_approach(&mut self, id: OrderId, outcome: Result<(), String>) {
         self.approach = self.approach.filter(|(wanted, _)| *wanted != id);
         self.approached = Some(Approached { id, outcome });
-    }
-
-    pub(super) fn holds_writer_address(&self) -> bool {
-        self.addresses.iter().flatten().any(|held| *held.role.name() == self.settings.active_master_role)
-    }
-
-    pub(super) fn ordered_state(&self) -> Option<HostState> {
-        self.memory.order.as_ref().map(|order| order.state)
-    }
-}
-
-fn log_roles(before: &BTreeSet<Role>, after: &BTreeSet<Role>, actions: &mut Vec<AgentAction>) {
-    let log = |text: String| AgentAction::Log(LogLevel::Info, text);
-    actions.push(log("We have some new roles added or old rules deleted!".to_owned()));
-    let deleted: Vec<&Role> = before.difference(after).collect();
-    let added: Vec<&Role> = after.difference(before).collect();
-    if !deleted.is_empty() {
-        actions.push(log(format!("Deleted: {}", Role::join(deleted, ", "))));
-    }
-    if !added.is_empty() {
-        actions.push(log(format!("Added:   {}", Role::join(added, ", "))));
     }
 }

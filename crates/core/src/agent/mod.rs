@@ -6,6 +6,7 @@
 mod lease;
 mod mind;
 mod plan;
+mod protocol1;
 mod report;
 mod step;
 
@@ -15,4 +16,5 @@ mod tests;
 pub use lease::Fencing;
 pub(crate) use lease::describe as describe_proof;
 pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};
+pub use protocol1::{LineAnswer, LineRequest};
 pub use step::{Lane, Lifetime, Step, StepOutcome};

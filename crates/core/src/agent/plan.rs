@@ -72,6 +72,14 @@ impl AgentMind {
         self.leased_promotion().is_some_and(|promotion| self.memory.caught_up_for == Some(promotion.epoch))
     }
 
+    pub(super) fn holds_writer_address(&self) -> bool {
+        self.addresses.iter().flatten().any(|held| *held.role.name() == self.settings.active_master_role)
+    }
+
+    pub(super) fn ordered_state(&self) -> Option<HostState> {
+        self.memory.order.as_ref().map(|order| order.state)
+    }
+
     pub(super) fn is_writer_role(&self, role: &Role) -> bool {
         *role.name() == self.settings.active_master_role
     }

@@ -1,9 +1,13 @@
-//! What the agent tells the monitor of itself.
+//! What the agent tells of itself: to the monitor, and of its roles in the log.
 
-use super::mind::AgentMind;
+use std::collections::BTreeSet;
+
+use super::mind::{AgentAction, AgentMind};
 use super::step::{Lane, Step};
+use crate::cluster::LogLevel;
 use crate::lease::Duty;
 use crate::message::{AgentStatus, LeaseHeld, LeaseStatus, PromiseGiven, ServerView};
+use crate::names::Role;
 
 impl AgentMind {
     /// Only what is surely on disk is said of epochs.
@@ -42,8 +46,7 @@ impl AgentMind {
     /// Steps that are under way count as done where that is the careful thing to say: an address on its way to the
     /// interface is held, a server that is being opened is writable.
     pub(super) fn compose_status(&self) -> AgentStatus {
-        let mut held: std::collections::BTreeSet<_> =
-            self.addresses.iter().flatten().map(|held| held.role.clone()).collect();
+        let mut held: BTreeSet<_> = self.addresses.iter().flatten().map(|held| held.role.clone()).collect();
         if let Some(Step::AddAddress(role, _)) = self.busy.get(&Lane::Address) {
             held.insert(role.clone());
         }
@@ -72,5 +75,18 @@ impl AgentMind {
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),
         }
+    }
+}
+
+pub(super) fn log_roles(before: &BTreeSet<Role>, after: &BTreeSet<Role>, actions: &mut Vec<AgentAction>) {
+    let log = |text: String| AgentAction::Log(LogLevel::Info, text);
+    actions.push(log("We have some new roles added or old rules deleted!".to_owned()));
+    let deleted: Vec<&Role> = before.difference(after).collect();
+    let added: Vec<&Role> = after.difference(before).collect();
+    if !deleted.is_empty() {
+        actions.push(log(format!("Deleted: {}", Role::join(deleted, ", "))));
+    }
+    if !added.is_empty() {
+        actions.push(log(format!("Added:   {}", Role::join(added, ", "))));
     }
 }

@@ -206,6 +206,7 @@ impl Cluster {
         let how = match &takeover {
             Takeover::Keep => "which had it before".to_owned(),
             Takeover::Fresh => "after it has applied what it received".to_owned(),
+            Takeover::AskSource => "after it has applied the log of the server it replicates from".to_owned(),
             Takeover::After(position) => format!(
                 "after it has applied the old writer's log up to {} {}",
                 position.file, position.position

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::time::Duration;
 
 use mmm_core::{HostName, HostState, Role};
@@ -136,6 +137,12 @@ fn status_fields(text: &str) -> Result<[&str; 3], String> {
 }
 
 impl Uptime {
+    /// Of this host; zero where the kernel does not tell.
+    pub fn of_host() -> Self {
+        let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        text.split_whitespace().next().and_then(Self::parse).unwrap_or_default()
+    }
+
     /// Two decimals are what Linux gives; an agent on another system may have fewer or more.
     fn parse(text: &str) -> Option<Self> {
         let (seconds, decimals) = text.split_once('.').unwrap_or((text, ""));

@@ -4,6 +4,7 @@
 //! It knows what a line says and not what is done about it; deadlines belong to whoever reads and writes.
 
 mod answer;
+mod connection;
 mod lines;
 mod request;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use mmm_core::{HostName, HostState, Role};
 
 pub use answer::{AgentReport, Answer, NotAnAnswer, Reply, SystemReport, Uptime};
+pub use connection::LineConnection;
 pub use lines::{Line, LineError, LineReader};
 pub use request::{Asked, Command, Request, RequestFault, SetStatus};
 

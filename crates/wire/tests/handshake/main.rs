@@ -7,9 +7,10 @@ mod peers;
 
 use std::time::Duration;
 
+use mmm_wire::protocol1::{Answer, Line, Reply, Uptime};
 use mmm_wire::{
-    Answering, Calling, Features, FrameReader, FrameWriter, Greeting, HandshakeError, HexBytes, Nonce,
-    PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session, accept_caller, greet_agent,
+    Accepted, Answering, Calling, Features, FrameReader, FrameWriter, Greeting, HandshakeError, HexBytes,
+    Nonce, PeerInfo, Purpose, Refusal, RefusalCode, Secret, Session, accept_caller, greet_agent,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -53,7 +54,10 @@ async fn answer(
 ) -> Outcome {
     let features = Features::of(["lease", "tail"]);
     let answering = Answering { host, caller: "10.0.0.9:4711", secret, features: &features };
-    accept_caller(stream, &answering, LIMIT, judge).await
+    match accept_caller(stream, &answering, LIMIT, judge).await? {
+        Accepted::Session(session) => Ok(session),
+        Accepted::Lines(lines) => panic!("lines instead of a session: {lines:?}"),
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a judge")]
@@ -341,34 +345,61 @@ async fn a_newer_monitor_is_met_at_the_agents_version_and_an_older_one_refused()
     assert_eq!(verdict["refused"]["code"], "protocol");
 }
 
-#[tokio::test]
-async fn an_agent_answers_lines_of_protocol_1_with_the_error_of_an_unknown_command() {
-    for (line, shown) in [("PING|1|db1", "PING"), ("PING|1", "PING|1"), ("hello", "hello"), ("|||", "")] {
-        let (text, error) = agent_answers(format!("{line}\n").as_bytes()).await;
-        let (answer, uptime) = text.trim_end().split_once("|UP:").unwrap();
-        assert_eq!(answer, format!("ERROR: Invalid command '{shown}'!"));
-        assert!(uptime.parse::<f64>().unwrap() > 0.0, "{text}");
-        assert!(matches!(error, HandshakeError::NotAMonitor { .. }), "{error}");
+/// The lines that arrive at an agent which is called with these bytes, each answered with the same refusal; and what the
+/// caller gets to see.
+async fn agent_takes(bytes: &[u8]) -> (Vec<Line>, String) {
+    let (mut near, far) = duplex(64 * 1024);
+    near.write_all(bytes).await.unwrap();
+    near.shutdown().await.unwrap();
+    let features = Features::default();
+    let answering = Answering { host: "db1", caller: "10.0.0.9:4711", secret: None, features: &features };
+    let accepted = accept_caller(far, &answering, LIMIT, |_| panic!("lines are not judged")).await.unwrap();
+    let Accepted::Lines(mut lines) = accepted else { panic!("a session") };
+    assert_eq!(&**lines.caller(), "10.0.0.9:4711");
+    let mut taken = Vec::new();
+    while let Some(line) = lines.next().await.unwrap() {
+        taken.push(line);
+        let answer = Answer { reply: Reply::Error("no".to_owned()), uptime: Uptime::of_host() };
+        assert!(answer.uptime > Uptime::default());
+        lines.answer(&answer).await.unwrap();
     }
-    let (text, _) = agent_answers(b"a line without newline").await;
-    assert!(text.starts_with("ERROR: Invalid command 'a line without newline'!|UP:"), "{text}");
+    lines.finish().await;
+    let mut text = String::new();
+    near.read_to_string(&mut text).await.unwrap();
+    (taken, text)
 }
 
 #[tokio::test]
-async fn garbage_is_answered_once_and_cannot_forge_a_log_line() {
-    let (text, error) = agent_answers(b"\xff\x00\x1b[2J\rFATAL all is lost\n\n\n").await;
-    assert_eq!(text.matches("ERROR:").count(), 1);
-    assert!(!error.to_string().contains(['\n', '\r', '\u{1b}', '\0']), "{error}");
-    let (text, error) = agent_answers(b"MMM3|1|db1|two||\n").await;
+async fn lines_of_protocol_1_are_handed_on_from_the_first_and_answered_over_a_half_closed_connection() {
+    let line = |text: &str, ended| Line { text: text.to_owned(), ended };
+    let (taken, text) = agent_takes(b"PING|1|db1\nGET_AGENT_STATUS|1|db1\n\n0\nPING|1|db1").await;
+    let ended = ["PING|1|db1", "GET_AGENT_STATUS|1|db1", "", "0"].map(|text| line(text, true));
+    assert_eq!(taken, [&ended[..], &[line("PING|1|db1", false)]].concat());
+    assert_eq!(text.matches("ERROR: no|UP:").count(), 5, "{text}");
+    // An empty first line is a line, and what only begins like a greeting is none.
+    for first in ["", "MMM3", "M", "MMM2|1|db1|2||"] {
+        assert_eq!(agent_takes(format!("{first}\n").as_bytes()).await.0, [line(first, true)]);
+    }
+    let long = format!("SET_STATUS|1|db1|ONLINE|{}|db1", "reader(10.0.0.1),".repeat(500));
+    assert_eq!(agent_takes(format!("{long}\n").as_bytes()).await.0, [line(&long, true)]);
+}
+
+#[tokio::test]
+async fn a_malformed_greeting_is_answered_once() {
+    let (text, error) = agent_answers(b"MMM3|1|db1|two||\n\n\n").await;
     assert!(text.starts_with("ERROR: malformed greeting: 'two' is not a protocol version"), "{text}");
+    assert_eq!(text.matches("ERROR:").count(), 1);
     assert!(matches!(error, HandshakeError::Greeting { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_first_line_without_end_is_cut_off_at_its_limit() {
-    let (text, error) = agent_answers(&vec![b'x'; 20_000]).await;
-    assert!(matches!(error, HandshakeError::LineTooLong { limit: 512, .. }), "{error}");
-    assert!(text.starts_with("ERROR: The line is too long!|UP:"), "{text}");
+    let greeting = [b"MMM3|1|db1|2|".as_slice(), &[b'x'; 500], b"\n"].concat();
+    for (bytes, most) in [(vec![b'x'; 20_000], 16_384), (greeting, 512)] {
+        let (text, error) = agent_answers(&bytes).await;
+        assert!(matches!(error, HandshakeError::LineTooLong { limit, .. } if limit == most), "{error}");
+        assert!(text.starts_with("ERROR: The line is too long!|UP:"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -18,15 +18,13 @@ pub(crate) struct Exchange {
 pub(crate) fn exchanges() -> Vec<Exchange> {
     let wire = ["monitor_start", "steady", "move_role", "set_offline"];
     let mut all: Vec<Exchange> = wire.iter().flat_map(|name| on_the_wire(&read(name))).collect();
-    for (name, host) in [("agent_alone", "db1"), ("raw_bytes", "db1")] {
-        all.extend(by_hand(&read(name), host));
-    }
+    all.extend(["agent_alone", "raw_bytes"].into_iter().flat_map(by_hand));
     all
 }
 
 fn read(name: &str) -> String {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/protocol1/recorded").join(format!("{name}.txt"));
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../wire/tests/protocol1/recorded");
+    let path = Path::new(folder).join(format!("{name}.txt"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -45,17 +43,26 @@ fn on_the_wire(text: &str) -> Vec<Exchange> {
     found
 }
 
-/// Lines such as ``- `b'PING|1|db1\n'` + half-close -> `b'OK: Pinged!|UP:2054.15\n<EOF>'` ``. One that was answered
-/// twice or not at all is left to tests of connections.
-fn by_hand(text: &str, host: &str) -> Vec<Exchange> {
+/// What was typed to an agent, and what it answered before it or the typist closed the connection: lines such as
+/// ``- `b'PING|1|db1\n'` + half-close -> `b'OK: Pinged!|UP:2054.15\n<EOF>'` ``.
+pub(crate) fn typed(name: &str) -> Vec<(String, String)> {
+    let text = read(name);
+    let pairs = text.lines().map(|line| match <[String; 2]>::try_from(literals(line)) {
+        Ok([request, answer]) => (request, answer),
+        Err(found) => panic!("{line}: {found:?}"),
+    });
+    pairs.collect()
+}
+
+/// Those that asked once and were answered once.
+fn by_hand(name: &str) -> Vec<Exchange> {
     let mut found = Vec::new();
-    for line in text.lines() {
-        let [request, answer] = &literals(line)[..] else { panic!("{line}") };
+    for (request, answer) in typed(name) {
         let answer = answer.trim_end_matches("<EOF>").trim_end_matches("<still open>");
         if answer.matches('\n').count() == 1 {
-            let host = if request.contains("|db2") { "db2" } else { host };
-            let (host, request) = (host.to_owned(), request.clone());
-            found.push(Exchange { host, request, answer: answer.to_owned(), by_monitor: false });
+            let host = if request.contains("|db2") { "db2" } else { "db1" };
+            let (host, answer) = (host.to_owned(), answer.to_owned());
+            found.push(Exchange { host, request, answer, by_monitor: false });
         }
     }
     found

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_wire::{
-    Answering, Calling, Connection, Features, HandshakeError, Purpose, TLS_ONLY_ANSWER, Transport,
+    Accepted, Answering, Calling, Connection, Features, HandshakeError, Purpose, TLS_ONLY_ANSWER, Transport,
     TransportError, accept_caller, greet_agent,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -218,7 +218,8 @@ async fn a_session_runs_inside_tls() {
         let stream = agent.accept(far, "caller at C", LIMIT).await.unwrap();
         let features = Features::default();
         let answering = Answering { host: "db1", caller: "C", secret: None, features: &features };
-        let mut session = accept_caller(stream, &answering, LIMIT, |_| Ok(())).await.unwrap();
+        let accepted = accept_caller(stream, &answering, LIMIT, |_| Ok(())).await.unwrap();
+        let Accepted::Session(mut session) = accepted else { panic!("lines") };
         let long: Option<String> = session.reader.next().await.unwrap();
         session.writer.send(&long.unwrap().len()).await.unwrap();
         session.reader.next::<String>().await

@@ -12,6 +12,9 @@ use crate::names::HostName;
 impl AgentMind {
     /// Until when the kernel may keep the addresses of other roles.
     pub(in crate::agent) fn reader_lifetime(&self) -> Option<Lifetime> {
+        if self.follows_lines() {
+            return Some(Lifetime::Forever);
+        }
         self.lease
             .contact
             .filter(|_| self.lease.confirmed)
@@ -20,7 +23,8 @@ impl AgentMind {
 
     /// Whether others may have been given what this host carried.
     pub(in crate::agent) fn has_lost_contact(&self, now: Moment) -> bool {
-        self.lease.contact.is_some_and(|contact| now.since(contact) >= self.terms().length.duration())
+        let contact = self.lease.contact.filter(|_| !self.follows_lines());
+        contact.is_some_and(|contact| now.since(contact) >= self.terms().length.duration())
     }
 
     pub(in crate::agent) fn take_in_contact(&mut self, host: &HostName, asked: Moment, sees_monitor: bool) {

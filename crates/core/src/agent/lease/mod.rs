@@ -213,6 +213,7 @@ impl AgentMind {
             self.lease.confirmed = false;
         }
         self.adopt_running_writer(now, actions);
+        self.tend_lines(now, actions);
         self.consider_promotion(now, actions);
         self.watch_duty(now, actions);
         self.give_back(now, actions);
@@ -291,7 +292,9 @@ impl AgentMind {
     pub(in crate::agent) fn renew(&mut self, now: Moment, actions: &mut Vec<AgentAction>) {
         let every = self.terms().length.renew_every();
         let (Some(session), Some(lease)) = (self.lease.session, &self.memory.lease) else { return };
-        if self.memory.fencing.is_some() || self.leased_promotion().is_none() {
+        // Nobody has granted epoch 0 to a host that has the role by lines.
+        let granted = self.leased_promotion().is_some_and(|promotion| promotion.epoch > Epoch::NONE);
+        if self.memory.fencing.is_some() || !granted {
             return;
         }
         // Readings only go forward, also over a restart of this program, since the clock does.

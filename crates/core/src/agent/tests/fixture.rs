@@ -89,6 +89,9 @@ pub(super) struct Fixture {
     pub(super) renewals: Vec<Renewal>,
     pub(super) asked: Vec<(HostName, PeerRequest)>,
     pub(super) answers: Vec<(u64, PeerAnswer)>,
+    /// How many lines were asked, and what was answered to each.
+    pub(super) line_count: u64,
+    pub(super) line_answers: Vec<(u64, LineAnswer)>,
     pub(super) log: Vec<String>,
     number: u64,
     greatest: Epoch,
@@ -125,6 +128,8 @@ impl Fixture {
             renewals: Vec::new(),
             asked: Vec::new(),
             answers: Vec::new(),
+            line_count: 0,
+            line_answers: Vec::new(),
             log: Vec::new(),
             number: 0,
             greatest,
@@ -229,6 +234,7 @@ impl Fixture {
             }
             AgentAction::AskPeer { host, request } => self.asked.push((host, request)),
             AgentAction::AnswerPeer { asker, answer } => self.answers.push((asker, answer)),
+            AgentAction::AnswerLine { asker, answer } => self.line_answers.push((asker, answer)),
             AgentAction::Log(level, text) => self.log.push(format!("{} {text}", level.as_str())),
         }
     }

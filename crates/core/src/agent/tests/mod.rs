@@ -6,3 +6,4 @@ mod fixture;
 mod lease;
 mod orders;
 mod promises;
+mod protocol1;
