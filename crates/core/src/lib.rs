@@ -20,7 +20,9 @@ pub use agent::{
     LineAnswer, LineRequest, Step, StepOutcome,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
-pub use cluster::{Action, Cluster, Event, FoundState, LogLevel, MonitorState, Restored, Rule};
+pub use cluster::{
+    Action, Cluster, Event, FoundState, LogLevel, MonitorState, Protocol1Report, Restored, Rule,
+};
 pub use gtid::{Comparison, GtidView, LogEnd, LogSeen, compare_own, is_gtid_subset};
 pub use message::{
     AgentStatus, Approached, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order, OrderId,

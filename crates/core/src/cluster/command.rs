@@ -252,7 +252,7 @@ impl Cluster {
         if !host.agent.connected {
             return Some(format!("ERROR: Can't reach agent daemon on '{name}'! Can't move roles there!"));
         }
-        if self.settings.is_writer(&address) && !host.agent.status.server.is_up() {
+        if self.settings.is_writer(&address) && !host.server_is_up() {
             return Some(format!(
                 "ERROR: The agent on '{name}' says that its server does not answer. Can't move roles there!"
             ));

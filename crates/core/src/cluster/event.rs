@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::protocol1::Protocol1Report;
 use crate::check::{CheckKind, Verdict};
 use crate::lease::{Epoch, GrantRecord, Renewal};
 use crate::message::{AgentStatus, ToAgent};
@@ -37,6 +38,11 @@ pub enum Event {
     AgentReported {
         host: HostName,
         status: Box<AgentStatus>,
+    },
+    /// An agent of 2.2.1 answered, which knows nothing of sessions.
+    Protocol1Reported {
+        host: HostName,
+        report: Box<Protocol1Report>,
     },
     /// A session ended, or could not be had.
     AgentLost {

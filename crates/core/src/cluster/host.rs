@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::protocol1::Protocol1;
 use crate::check::{Check, CheckKind};
 use crate::message::{AgentStatus, Order, ServerView};
 use crate::moment::Moment;
@@ -32,6 +33,8 @@ pub(super) struct Agent {
     /// When the session was lost, or when another agent was last heard to be asked by this one.
     pub(super) lost_at: Moment,
     pub(super) sent: Option<(Order, Moment)>,
+    /// It speaks protocol 1, as agents of 2.2.1 do; `status` is then made up from its answers.
+    pub(super) protocol1: Option<Protocol1>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +86,16 @@ impl Host {
 
     /// Whether the agent, heard of just now, says that its server is well.
     pub(super) fn vouched(&self) -> bool {
-        self.agent.connected && self.agent.status.server.is_up()
+        // Protocol 1 has no word for a server that is well.
+        self.agent.connected && self.agent.protocol1.is_none() && self.agent.status.server.is_up()
+    }
+
+    /// Whether the server is up, by the agent's word where it has one for it, else by the checks.
+    pub(super) fn server_is_up(&self) -> bool {
+        if self.agent.protocol1.is_some() {
+            return self.good(CheckKind::Ping) && self.good(CheckKind::Mysql);
+        }
+        self.agent.status.server.is_up()
     }
 
     pub(super) fn take_in_status(&mut self, now: Moment, status: AgentStatus) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::event::{FoundState, MonitorState};
 use super::{Action, LogLevel};
-use crate::lease::{Epoch, Grant, GrantBook, LeaseLength, LeaseRules, Obstacle, Proof, Renewal};
+use crate::lease::{Epoch, Grant, GrantBook, GrantRecord, LeaseLength, LeaseRules, Obstacle, Proof, Renewal};
 use crate::message::ToAgent;
 use crate::moment::Moment;
 use crate::names::HostName;
@@ -30,8 +30,8 @@ pub(super) enum Trust {
 #[derive(Clone, Debug)]
 struct Pending {
     host: HostName,
-    renewal: Renewal,
-    grant: Grant,
+    /// None for a host that speaks protocol 1, which asks for nothing and is told by its next order.
+    answer: Option<(Renewal, Grant)>,
     /// The book as it is when this does not become durable.
     before: GrantBook,
     since: Moment,
@@ -131,7 +131,7 @@ impl Keeper {
     pub(super) fn restore(
         &mut self,
         now: Moment,
-        record: Option<crate::lease::GrantRecord>,
+        record: Option<GrantRecord>,
         issued: Epoch,
         generation: u64,
     ) {
@@ -207,9 +207,39 @@ impl Keeper {
             actions.push(tell(host, grant));
             return;
         }
-        let renewal = *renewal;
-        self.pending = Some(Pending { host: host.clone(), renewal, grant, before, since: now });
+        let answer = Some((*renewal, grant));
+        self.pending = Some(Pending { host: host.clone(), answer, before, since: now });
         self.save(now, actions);
+    }
+
+    /// Records that the role is about to be given to a host that speaks protocol 1.
+    pub(super) fn begin_unfenced(
+        &mut self,
+        now: Moment,
+        host: &HostName,
+        epoch: Epoch,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.pending.is_some() {
+            return;
+        }
+        let before = self.book.clone();
+        if self.book.begin_unfenced(now, host, epoch) {
+            self.pending = Some(Pending { host: host.clone(), answer: None, before, since: now });
+            self.save(now, actions);
+        }
+    }
+
+    /// Whether the disk has it that this host, which speaks protocol 1, was given the role with this epoch.
+    pub(super) fn is_durably_unfenced(&self, host: &HostName, epoch: Epoch) -> bool {
+        let fits = |record: &GrantRecord| {
+            record.host == *host
+                && record.epoch == epoch
+                && record.unfenced
+                && record.list.is_empty()
+                && record.ended.is_none()
+        };
+        self.book.record().is_some_and(fits) && self.durable.record.as_ref().is_some_and(fits)
     }
 
     /// Writes down what has changed, one state at a time.
@@ -241,8 +271,9 @@ impl Keeper {
 
     /// The change that a renewal brought about is not made after all; the renewal is answered as if there were none.
     fn undo(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Some(Pending { host, renewal, grant, before, .. }) = self.pending.take() else { return };
+        let Some(Pending { host, answer, before, .. }) = self.pending.take() else { return };
         self.book = before;
+        let Some((renewal, grant)) = answer else { return };
         let grant = self.book.renew_as_recorded(now, &host, &renewal, grant.length);
         actions.extend(grant.map(|grant| tell(&host, grant)));
     }
@@ -265,9 +296,9 @@ impl Keeper {
                 }
                 // The grant leaves only when its own record is the one on disk.
                 if self.book.record() == self.durable.record.as_ref()
-                    && let Some(pending) = self.pending.take()
+                    && let Some(Pending { host, answer: Some((_, grant)), .. }) = self.pending.take()
                 {
-                    actions.push(tell(&pending.host, pending.grant));
+                    actions.push(tell(&host, grant));
                 }
             }
             Err(why) => {

@@ -10,6 +10,7 @@ mod keeper;
 mod lease;
 mod moves;
 mod placement;
+mod protocol1;
 mod rules;
 mod show;
 mod show_lease;
@@ -38,6 +39,7 @@ use crate::settings::{HostMode, Settings};
 use crate::state::{HostState, Mode};
 
 pub use event::{Action, Event, FoundState, LogLevel, MonitorState, Restored};
+pub use protocol1::Protocol1Report;
 pub use rules::Rule;
 
 /// The full state is sent again after this long, as a repair and not as the way news travels.
@@ -71,6 +73,8 @@ pub struct Cluster {
     /// The greatest epoch that each host was ever promoted with.
     promoted: BTreeMap<HostName, Epoch>,
     told_refusals: BTreeMap<HostName, Epoch>,
+    /// Hosts that vanished with the writer role, speak protocol 1, and were replaced though nobody could end them.
+    unfenced_losses: BTreeSet<HostName>,
     /// Passive since the start found the writer's address on several hosts.
     conflict: bool,
     last_step: Moment,
@@ -110,6 +114,7 @@ impl Cluster {
             confirmed_dead: BTreeSet::new(),
             promoted: BTreeMap::new(),
             told_refusals: BTreeMap::new(),
+            unfenced_losses: BTreeSet::new(),
             conflict: false,
             last_step: now,
             first_master_online: None,
@@ -133,7 +138,11 @@ impl Cluster {
             Event::Checked { host, kind, verdict, started, stamp } => {
                 self.take_in_check(now, &host, kind, &verdict, started, &stamp, &mut actions);
             }
+            Event::Protocol1Reported { host, report } => {
+                self.take_in_protocol1(now, &host, *report, &mut actions);
+            }
             Event::AgentConnected { host, status } => {
+                self.leave_protocol1(&host, &mut actions);
                 self.take_in_agent(now, &host, &mut actions);
                 self.take_in_status(now, &host, *status, &mut actions);
             }
@@ -209,7 +218,9 @@ impl Cluster {
             self.progress_moves(now, actions);
             self.place_roles(now, actions);
             self.kill_lost_hosts(now, actions);
+            self.give_up_unfenced(now, actions);
             self.settle_slots(now, actions);
+            self.record_protocol1_writer(now, actions);
             self.keeper.save(now, actions);
             self.lift_holds(actions);
             self.send_orders(now, actions);
@@ -309,6 +320,7 @@ impl Cluster {
             host.kill = host::Kill::NotTried;
         }
         self.confirmed_dead.remove(name);
+        self.unfenced_losses.remove(name);
         if was_lost {
             self.announce_all(actions);
             actions.push(Action::log(LogLevel::Info, format!("Agent on host '{name}' is reachable again")));
@@ -433,6 +445,9 @@ impl Cluster {
         let Some(host) = self.hosts.get(name) else { return true };
         let lease = &host.agent.status.lease;
         let held = lease.held.is_some();
+        if let Some(waits) = self.protocol1_waits(name) {
+            return waits;
+        }
         if self.keeper.trust != Trust::Known {
             let greatest = self.hosts.values().map(|host| host.agent.status.lease.accepted).max();
             return held && greatest.is_none_or(|greatest| lease.accepted >= greatest);
@@ -454,7 +469,7 @@ impl Cluster {
                 .map(|(role, _)| role.clone())
                 .collect(),
             writer: writer.filter(|_| granted_to.as_ref() == Some(name)).and_then(|slot| slot.grant.clone()),
-            active_master: granted_to,
+            active_master: self.told_active_master(name, granted_to),
             release: self.release_for(name),
             terms: self.settings.terms,
             absolved: self.hosts.get(name).is_some_and(|host| {

@@ -65,8 +65,9 @@ impl Cluster {
             given_up: None,
         };
         let source_alive =
-            self.hosts.get(from).is_some_and(|host| host.agent.connected && host.agent.status.server.is_up());
-        if !self.settings.is_writer(role) || !source_alive {
+            self.hosts.get(from).is_some_and(|host| host.agent.connected && host.server_is_up());
+        // An agent of 2.2.1 catches up by itself when it is given the role, and can't be asked to before.
+        if !self.settings.is_writer(role) || !source_alive || self.speaks_protocol1(to) {
             self.execute(now, &planned, actions);
             return;
         }

@@ -31,7 +31,7 @@ impl Cluster {
             return false;
         }
         if *role == self.settings.active_master_role {
-            return host.agent.status.server.is_up();
+            return host.server_is_up();
         }
         // A writer that its agent vouches for stays ONLINE while nobody can reach its server: no place for readers.
         let trap = self.settings.trap_of(CheckKind::Mysql);

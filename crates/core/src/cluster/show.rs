@@ -30,6 +30,14 @@ impl Cluster {
             if host.agent.tried && !host.agent.connected {
                 warnings.push(format!("Warning: agent on host {name} is not reachable"));
             }
+            if host.agent.protocol1.is_some() {
+                warnings.push(format!("Warning: agent on host {name} speaks protocol 1: not fenced"));
+            }
+            if self.is_open_without_role(name) {
+                warnings.push(format!(
+                    "Warning: host {name} takes writes though it is not the writer, and its agent speaks protocol 1: make its server read-only by hand"
+                ));
+            }
             if let Some(problem) = host.agent.status.problem.as_ref().filter(|_| host.agent.connected) {
                 warnings.push(format!("Warning: host {name}: {problem}"));
             }
@@ -47,6 +55,11 @@ impl Cluster {
             if host.flapping {
                 warnings.push(format!("Warning: host {name} is flapping"));
             }
+        }
+        for name in &self.unfenced_losses {
+            warnings.push(format!(
+                "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"
+            ));
         }
         if let Some((old, _)) =
             self.slots.values().find_map(|slot| slot.hold_from.as_ref().zip(slot.holder.as_ref()))

@@ -198,9 +198,11 @@ impl Cluster {
         let takeover = self.takeover(slot, holder);
         let last =
             self.last_writer(slot).filter(|last| *last != holder).or(self.wrote_since(holder)).cloned();
+        // An agent of 2.2.1 holds no replication.
+        let holds = !self.speaks_protocol1(holder);
         let Some(slot) = self.slots.get_mut(role) else { return };
         if last.is_some() {
-            slot.hold_from = last.filter(|_| takeover == Takeover::Lost);
+            slot.hold_from = last.filter(|_| takeover == Takeover::Lost && holds);
             slot.warned_divergence = false;
         }
         let how = match &takeover {

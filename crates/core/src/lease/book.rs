@@ -53,6 +53,9 @@ pub struct GrantRecord {
     /// The longest length granted in this epoch.
     pub longest: LeaseLength,
     pub ended: Option<Ended>,
+    /// Its holder's agent speaks protocol 1: nothing on that host would end the lease by itself.
+    #[serde(default)]
+    pub unfenced: bool,
 }
 
 /// A holder's request to have its lease renewed.
@@ -266,7 +269,19 @@ impl GrantBook {
             }
         }
         record.longest = record.longest.max(length);
+        // Whoever renews keeps a lease.
+        record.unfenced = false;
         Some(())
+    }
+
+    /// Records the lease of a host that cannot keep one, as it speaks protocol 1: nobody could take over by time.
+    pub fn begin_unfenced(&mut self, now: Moment, host: &HostName, epoch: Epoch) -> bool {
+        let renewal = Renewal { epoch, reading: now, taken: None };
+        let begun = self.begin(now, host, &renewal, &BTreeSet::new(), LeaseLength::LEAST).is_some();
+        if let Some(record) = self.record.as_mut().filter(|_| begun) {
+            record.unfenced = true;
+        }
+        begun
     }
 
     fn begin(
@@ -293,6 +308,7 @@ impl GrantBook {
             list: promotable.iter().filter(|name| *name != host).map(|name| (name.clone(), entry)).collect(),
             longest,
             ended: None,
+            unfenced: false,
         });
         if !continues {
             self.ends = now;

@@ -131,6 +131,12 @@ impl Cluster {
         {
             return Err(Waiting::StillServes(other.clone()));
         }
+        if let (Ok(Proof::RanOut(_)), Some(record)) = (&proof, self.running_record())
+            && self.speaks_protocol1(host)
+        {
+            // It cannot say whether it promised anything before its agent was replaced.
+            return Err(Waiting::Lease(Obstacle::NotListed { holder: record.host.clone() }));
+        }
         proof.map_err(Waiting::Lease)
     }
 
@@ -145,7 +151,7 @@ impl Cluster {
         if !settled || in_conflict || self.keeper.trouble.is_some() {
             return None;
         }
-        if self.mode != Mode::Active || !self.settings.leases_run_out {
+        if self.mode != Mode::Active || !self.settings.leases_run_out || self.has_protocol1_candidate() {
             return Some(BTreeSet::new());
         }
         let writer = &self.settings.active_master_role;

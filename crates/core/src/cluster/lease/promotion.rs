@@ -119,6 +119,10 @@ impl Cluster {
         };
         let epoch = record.epoch;
         let Some(host) = self.hosts.get(holder) else { return false };
+        if host.agent.protocol1.is_some() && !self.keeper.is_durably_unfenced(holder, epoch) {
+            // What was granted to an agent that keeps leases has to be recorded anew.
+            return false;
+        }
         let has_it = host.agent.connected
             && host.agent.status.lease.held.as_ref().is_some_and(|held| held.epoch == epoch);
         let holding = host.agent.status.holding;

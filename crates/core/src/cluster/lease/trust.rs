@@ -136,6 +136,7 @@ impl Cluster {
                 list: std::collections::BTreeMap::new(),
                 longest: longest.unwrap_or_default(),
                 ended: None,
+                unfenced: self.speaks_protocol1(name),
             }),
             None => said
                 .iter()
@@ -147,6 +148,7 @@ impl Cluster {
                     list: std::collections::BTreeMap::new(),
                     longest: longest.unwrap_or_default(),
                     ended: Some(Ended::Released),
+                    unfenced: false,
                 }),
         };
         let text = match &record {

@@ -6,6 +6,7 @@ mod host;
 mod lease;
 mod moving;
 mod properties;
+mod protocol1;
 mod show_long;
 mod startup;
 mod state_file;
