@@ -8,6 +8,7 @@ mod network;
 mod options;
 mod pairs;
 mod probes;
+mod protocol1;
 mod sessions;
 mod setup;
 mod shell;

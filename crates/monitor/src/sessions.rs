@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::protocol1::{Ended, Failure, Limits, OldAgent};
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
 
@@ -27,11 +28,20 @@ pub(crate) struct AgentSession {
     pub(crate) host: HostSetup,
 }
 
+/// What the answer of an agent of 2.2.1 to our greeting begins with.
+const NO_SUCH_COMMAND: &str = "ERROR: Invalid command";
+
 /// Why there is no session.
 enum Unopened {
     Failed(String),
     /// One of both does not take the other's certificate, or only one speaks TLS.
     Insecure(String),
+    /// Nobody listens there.
+    NobodyThere(String),
+    /// It gave no answer in time, which an agent of 2.2.1 may do while it is busy.
+    NoAnswer(String),
+    /// It speaks protocol 1.
+    Protocol1,
     /// The agent has one with another monitor.
     OtherMonitor(String),
 }
@@ -41,22 +51,63 @@ impl AgentSession {
         let mut warned = false;
         // The mind tells of the first failure only, which may be another one: an agent that is not there yet.
         let (mut tried, mut told) = (false, false);
+        let limits = Limits::new(self.wiring.setup.max_kill_retries);
+        // While it is known to speak protocol 1.
+        let mut old_agent: Option<OldAgent> = None;
         loop {
             let host = self.host.name.clone();
-            let event = match self.open(&mut warned).await {
-                Ok(session) => {
+            if let Some(agent) = old_agent.as_mut().filter(|agent| !agent.is_due()) {
+                match agent.drive(&mut messages).await {
+                    Ended::Due => {}
+                    Ended::Over => return,
+                    Ended::Lost(Failure { refused, reason }) => {
+                        if refused {
+                            old_agent = None;
+                        }
+                        if self.wiring.events.send(Event::AgentLost { host, reason }).await.is_err() {
+                            return;
+                        }
+                        sleep(AGAIN).await;
+                    }
+                }
+                continue;
+            }
+            let event = match (self.open(&mut warned).await, &mut old_agent) {
+                (Ok(session), _) => {
+                    old_agent = None;
                     told = false;
                     let reason = self.serve(session, &mut messages).await;
                     Event::AgentLost { host, reason }
                 }
-                Err(Unopened::Failed(reason)) => Event::AgentLost { host, reason },
-                Err(Unopened::Insecure(reason)) => {
+                (Err(Unopened::Protocol1), known) => {
+                    let new = || OldAgent::new(self.host.clone(), limits, self.wiring.events.clone());
+                    known.get_or_insert_with(new).was_offered();
+                    continue;
+                }
+                (Err(Unopened::NoAnswer(_)), Some(agent)) => {
+                    agent.was_offered();
+                    continue;
+                }
+                (Err(Unopened::Insecure(reason)), _) => {
+                    old_agent = None;
                     if tried && !std::mem::replace(&mut told, true) {
                         tracing::error!("No session with the agent on host '{host}': {reason}");
                     }
                     Event::AgentLost { host, reason }
                 }
-                Err(Unopened::OtherMonitor(reason)) => Event::AgentRefused { host, reason },
+                (Err(Unopened::OtherMonitor(reason)), _) => {
+                    old_agent = None;
+                    Event::AgentRefused { host, reason }
+                }
+                (
+                    Err(
+                        Unopened::Failed(reason) | Unopened::NobodyThere(reason) | Unopened::NoAnswer(reason),
+                    ),
+                    _,
+                ) => {
+                    old_agent = None;
+                    Event::AgentLost { host, reason }
+                }
             };
             tried = true;
             if self.wiring.events.send(event).await.is_err() {
@@ -71,12 +122,14 @@ impl AgentSession {
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return Err(Unopened::Failed(format!("can't connect to {address}: {error}")));
+                let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+                let reason = format!("can't connect to {address}: {error}");
+                return Err(if refused { Unopened::NobodyThere(reason) } else { Unopened::Failed(reason) });
             }
             Err(_) => {
                 let limit = CONNECT_LIMIT.as_secs();
                 let reason = format!("can't connect to {address}: no answer within {limit} s");
-                return Err(Unopened::Failed(reason));
+                return Err(Unopened::NoAnswer(reason));
             }
         };
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
@@ -107,6 +160,13 @@ impl AgentSession {
                 Unopened::Insecure(error.to_string())
             }
             HandshakeError::TlsOnly { .. } => Unopened::Insecure(error.to_string()),
+            HandshakeError::OldAgent { answer, .. } if answer.starts_with(NO_SUCH_COMMAND) => {
+                match &setup.secret {
+                    None => Unopened::Protocol1,
+                    Some(_) => Unopened::Failed(format!("{error}; with secret_file set it is not served")),
+                }
+            }
+            HandshakeError::Timeout { .. } => Unopened::NoAnswer(error.to_string()),
             _ => Unopened::Failed(error.to_string()),
         })?;
         let known = session.peer.authenticated || setup.transport.is_authenticated();

@@ -53,6 +53,17 @@ impl Wiring {
     }
 }
 
+#[cfg(test)]
+impl Wiring {
+    /// What a part needs that runs alone, and the events it sends.
+    pub(crate) fn for_test(setup: Setup) -> (Self, mpsc::Receiver<Event>) {
+        let (events, told) = mpsc::channel(EVENTS_MAX);
+        let (_, network) = watch::channel(true);
+        let zero = mmm_net::uptime().expect("each kernel that runs these programs has a boot clock");
+        (Self { setup: Arc::new(setup), events, zero, lineage: 1, network }, told)
+    }
+}
+
 struct Shell {
     wiring: Wiring,
     mind: Cluster,
