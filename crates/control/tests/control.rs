@@ -95,6 +95,35 @@ fn an_answer_that_begins_with_error_exits_1() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// A byte string as Python prints it.
+fn bytes(literal: &str) -> Vec<u8> {
+    let quote = &literal[1..2];
+    let body = literal[2..].strip_suffix(quote).unwrap_or_else(|| panic!("an open quote: {literal}"));
+    body.replace("\\n", "\n").into_bytes()
+}
+
+#[test]
+fn what_a_monitor_of_2_2_1_answered_is_printed_as_its_own_client_printed_it() {
+    let recorded: Vec<&str> = include_str!("recorded/answers.txt").lines().collect();
+    let mut errors = 0;
+    for pair in recorded.chunks(2) {
+        let [command, printed] = pair else { panic!("a command without its answer: {pair:?}") };
+        let (words, _) =
+            command.strip_prefix("mmm_control ").and_then(|rest| rest.split_once(" -> exit 0")).unwrap();
+        let printed = bytes(printed);
+        // The client adds a newline to what it gets.
+        let answer = printed.strip_suffix(b"\n").unwrap().to_vec().leak();
+        let (output, asked) = run(&words.split(' ').collect::<Vec<_>>(), answer);
+        assert_eq!(asked, format!("{words}\nquit\n"));
+        assert_eq!(text(&output.stdout), text(&printed), "{command}");
+        // 2.2.1's client exits with 0 whatever the answer is.
+        let is_error = printed.starts_with(b"ERROR");
+        assert_eq!(output.status.code(), Some(i32::from(is_error)), "{command}");
+        errors += usize::from(is_error);
+    }
+    assert!(recorded.len() > 100 && errors > 20, "{} lines, {errors} errors", recorded.len());
+}
+
 #[test]
 fn without_a_terminal_a_host_is_confirmed_dead_by_yes_only() {
     let (output, asked) =

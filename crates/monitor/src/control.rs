@@ -158,3 +158,6 @@ async fn answer(commands: &mpsc::Sender<Command>, line: String) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
