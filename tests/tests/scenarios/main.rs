@@ -29,6 +29,7 @@ mod monitor;
 mod monitor_away;
 mod overlap;
 mod protocol1_agent;
+mod protocol1_monitor;
 mod repairs;
 mod server_lost;
 mod sides;
