@@ -3,11 +3,11 @@
 //! It says nothing by itself, so it is asked again and again; what it answers goes to the mind as one report. Nothing
 //! here concerns another host.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use mmm_core::{Event, GtidView, HostName, HostState, LogPosition, Order, OrderId, Protocol1Report, ToAgent};
+use mmm_core::{Event, GtidView, HostState, LogPosition, Order, OrderId, Protocol1Report, ToAgent};
 use mmm_mysql::{ServerError, Session};
+use mmm_wire::Transport;
 use mmm_wire::protocol1::{Answer, Asked, Command, LineReader, Reply, Request, SetStatus, SystemReport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::setup::HostSetup;
 
-/// Protocol 2 is offered again after this long: the agent may have been replaced.
-const OFFER_AGAIN: Duration = Duration::from_secs(60);
+/// Protocol 2 is offered again after this long: the agent may have been replaced between two questions.
+const OFFER_AGAIN: Duration = Duration::from_secs(15);
 /// A status is patiently waited for: the agent lets writes end before it closes the server.
 const BEYOND_KILL_RETRIES: Duration = Duration::from_secs(20);
 /// How long the server is asked where its log ends.
@@ -58,19 +58,18 @@ pub(crate) enum Ended {
 
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Nobody listens there at the moment, so somebody else may soon.
-    pub(crate) refused: bool,
     pub(crate) reason: String,
 }
 
 impl Failure {
     fn new(reason: impl Into<String>) -> Self {
-        Self { refused: false, reason: reason.into() }
+        Self { reason: reason.into() }
     }
 }
 
 pub(crate) struct OldAgent {
     host: HostSetup,
+    transport: Transport,
     limits: Limits,
     events: mpsc::Sender<Event>,
     offer_again: Instant,
@@ -83,9 +82,14 @@ pub(crate) struct OldAgent {
 }
 
 impl OldAgent {
-    pub(crate) fn new(host: HostSetup, limits: Limits, events: mpsc::Sender<Event>) -> Self {
+    pub(crate) fn new(
+        host: HostSetup,
+        transport: Transport,
+        limits: Limits,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let offer_again = Instant::now() + OFFER_AGAIN;
-        Self { host, limits, events, offer_again, met: false, clear: true, server: None }
+        Self { host, transport, limits, events, offer_again, met: false, clear: true, server: None }
     }
 
     /// Protocol 2 was offered, and not taken.
@@ -107,6 +111,8 @@ impl OldAgent {
                 Err(failure) => {
                     self.met = false;
                     self.clear = true;
+                    // What answers badly, or not at all, may be another agent by now.
+                    self.offer_again = Instant::now();
                     return Ended::Lost(failure);
                 }
             }
@@ -273,7 +279,7 @@ impl OldAgent {
             }
         };
         let word = command.asked().word();
-        match timeout(limit, exchange(&self.host.name, self.host.agent, command, self.limits.connect)).await {
+        match timeout(limit, exchange(&self.host, &self.transport, command, self.limits.connect)).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure::new(format!("no answer to {word} within {} s", limit.as_secs_f32()))),
         }
@@ -302,17 +308,16 @@ fn unexpected(asked: Asked, reply: &Reply) -> Failure {
 
 /// One request on a connection of its own.
 async fn exchange(
-    host: &HostName,
-    address: SocketAddr,
+    host: &HostSetup,
+    transport: &Transport,
     command: Command,
     connect_limit: Duration,
 ) -> Result<Answer, Failure> {
-    let asked = command.asked();
-    let mut stream = match timeout(connect_limit, TcpStream::connect(address)).await {
+    let (address, asked) = (host.agent, command.asked());
+    let stream = match timeout(connect_limit, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
-            return Err(Failure { refused, reason: format!("can't connect to {address}: {error}") });
+            return Err(Failure::new(format!("can't connect to {address}: {error}")));
         }
         Err(_) => {
             let limit = connect_limit.as_secs_f32();
@@ -323,10 +328,14 @@ async fn exchange(
     if let Err(error) = mmm_net::guard(&stream, connect_limit) {
         tracing::debug!("Can't set the limits on the connection to {address}: {error}");
     }
+    let peer = format!("agent of {} at {address}", host.name);
+    let connecting = transport.connect(stream, &peer, connect_limit).await;
+    let mut stream = connecting.map_err(|error| Failure::new(error.to_string()))?;
     let word = asked.word();
-    let request = Request::new(host.clone(), command).line();
+    let request = Request::new(host.name.clone(), command).line();
     let failed = |error: std::io::Error| Failure::new(format!("can't send {word} to {address}: {error}"));
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
     let line = LineReader::new(&mut stream)
         .next()
         .await

@@ -36,8 +36,6 @@ enum Unopened {
     Failed(String),
     /// One of both does not take the other's certificate, or only one speaks TLS.
     Insecure(String),
-    /// Nobody listens there.
-    NobodyThere(String),
     /// It gave no answer in time, which an agent of 2.2.1 may do while it is busy.
     NoAnswer(String),
     /// It speaks protocol 1.
@@ -60,10 +58,7 @@ impl AgentSession {
                 match agent.drive(&mut messages).await {
                     Ended::Due => {}
                     Ended::Over => return,
-                    Ended::Lost(Failure { refused, reason }) => {
-                        if refused {
-                            old_agent = None;
-                        }
+                    Ended::Lost(Failure { reason }) => {
                         if self.wiring.events.send(Event::AgentLost { host, reason }).await.is_err() {
                             return;
                         }
@@ -80,7 +75,9 @@ impl AgentSession {
                     Event::AgentLost { host, reason }
                 }
                 (Err(Unopened::Protocol1), known) => {
-                    let new = || OldAgent::new(self.host.clone(), limits, self.wiring.events.clone());
+                    let transport = self.wiring.setup.transport.clone();
+                    let new =
+                        || OldAgent::new(self.host.clone(), transport, limits, self.wiring.events.clone());
                     known.get_or_insert_with(new).was_offered();
                     continue;
                 }
@@ -99,12 +96,7 @@ impl AgentSession {
                     old_agent = None;
                     Event::AgentRefused { host, reason }
                 }
-                (
-                    Err(
-                        Unopened::Failed(reason) | Unopened::NobodyThere(reason) | Unopened::NoAnswer(reason),
-                    ),
-                    _,
-                ) => {
+                (Err(Unopened::Failed(reason) | Unopened::NoAnswer(reason)), _) => {
                     old_agent = None;
                     Event::AgentLost { host, reason }
                 }
@@ -122,9 +114,7 @@ impl AgentSession {
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
-                let reason = format!("can't connect to {address}: {error}");
-                return Err(if refused { Unopened::NobodyThere(reason) } else { Unopened::Failed(reason) });
+                return Err(Unopened::Failed(format!("can't connect to {address}: {error}")));
             }
             Err(_) => {
                 let limit = CONNECT_LIMIT.as_secs();
@@ -139,7 +129,7 @@ impl AgentSession {
         let peer = format!("agent of {} at {address}", self.host.name);
         let connecting = setup.transport.connect(stream, &peer, HANDSHAKE_LIMIT).await;
         let stream = connecting.map_err(|error| {
-            let unopened = if error.is_silence() { Unopened::Failed } else { Unopened::Insecure };
+            let unopened = if error.is_silence() { Unopened::NoAnswer } else { Unopened::Insecure };
             unopened(error.to_string())
         })?;
         let calling = Calling {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mmm_core::lease::Epoch;
 use mmm_core::{Event, HostState, LeaseTerms, Order, OrderId, Protocol1Report, Role, ToAgent};
 use mmm_mysql::Endpoint;
+use mmm_wire::Transport;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -171,7 +172,7 @@ impl Driven {
     fn new(double: &Double, limits: Limits) -> Self {
         let (events, told) = mpsc::channel(16);
         let (messages, mut inbox) = mpsc::channel(16);
-        let mut agent = OldAgent::new(host(double.address), limits, events);
+        let mut agent = OldAgent::new(host(double.address), Transport::Plain, limits, events);
         let ended = tokio::spawn(async move { agent.drive(&mut inbox).await });
         Self { messages, events: told, ended }
     }
@@ -397,7 +398,7 @@ async fn protocol_2_is_offered_first_and_again_when_nobody_listened_meanwhile() 
 }
 
 #[tokio::test]
-async fn what_an_agent_speaks_is_remembered_when_it_answers_nonsense_once() {
+async fn an_agent_that_answers_nonsense_once_is_offered_protocol_2_again() {
     let mut count = 0;
     let double = Double::start(move |request| {
         count += 1;
@@ -409,7 +410,7 @@ async fn what_an_agent_speaks_is_remembered_when_it_answers_nonsense_once() {
     let session = tokio::spawn(AgentSession { wiring, host: host(double.address) }.run(inbox));
     assert!(expect(&mut events, "lost").await.contains("'0' is not an answer to GET_SYSTEM_STATUS"));
     expect(&mut events, "reported").await;
-    assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM, GET_AGENT, GET_SYSTEM]);
+    assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM, "greeting", GET_AGENT, GET_SYSTEM]);
     session.abort();
 }
 
@@ -427,4 +428,26 @@ async fn what_is_no_agent_is_not_taken_for_one_of_2_2_1() {
         assert!(double.seen().iter().all(|line| line == "greeting"), "{:?}", double.seen());
         session.abort();
     }
+}
+
+#[tokio::test]
+async fn an_agent_of_2_2_1_that_is_too_busy_for_a_greeting_is_still_one() {
+    let mut greetings = 0;
+    let double = Double::start(move |request| {
+        greetings += usize::from(request.starts_with("MMM3|"));
+        match (greetings, request) {
+            // Busy when it is offered protocol 2 for the second time.
+            (2, request) if request.starts_with("MMM3|") => Play::Stop(String::new()),
+            (1, GET_SYSTEM) => Play::HangUp,
+            (_, request) => old_words(request),
+        }
+    })
+    .await;
+    let (wiring, mut events) = Wiring::for_test(setup());
+    let (_messages, inbox) = mpsc::channel(16);
+    let session = tokio::spawn(AgentSession { wiring, host: host(double.address) }.run(inbox));
+    expect(&mut events, "lost").await;
+    expect(&mut events, "reported").await;
+    assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM, "greeting", GET_AGENT, GET_SYSTEM]);
+    session.abort();
 }
