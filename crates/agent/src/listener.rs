@@ -113,7 +113,7 @@ impl Listener {
             host: self.setup.host.as_str(),
             caller: &caller.to_string(),
             secret: self.setup.secret.as_ref(),
-            features: &Features::default(),
+            features: &Features::of([mmm_core::DOCTOR]),
         };
         let mut admitted = None;
         let judged = accept_caller(stream, &answering, HANDSHAKE_LIMIT, |peer| {

@@ -4,6 +4,7 @@
 mod addresses;
 mod client_threads;
 mod clock;
+mod doctor;
 mod epoch_file;
 mod fence;
 mod heartbeat;
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
 
 fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitCode> {
     let setup = Setup::new(settings, options)?;
+    if options.doctor {
+        return doctor::run(&setup);
+    }
     if options.daemon.must_detach() {
         mmm_daemon::detach(&options.daemon.arguments(), &setup.pid_path)?;
         return Ok(ExitCode::SUCCESS);

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock;
+use crate::doctor::{Question, Surgery};
 use crate::holder::{Leaving, Place};
 
 /// Both sides say something this often.
@@ -25,6 +26,7 @@ pub(crate) struct Desk {
     pub(crate) reports: watch::Receiver<AgentStatus>,
     /// The number of the last session of which the mind knows that it began.
     pub(crate) begun: watch::Receiver<u64>,
+    pub(crate) surgery: Surgery,
 }
 
 /// Why a session ended, and what that says about the monitor.
@@ -65,10 +67,10 @@ pub(crate) async fn serve(
     desk: Desk,
 ) -> String {
     let Session { reader, writer, .. } = session;
-    let (number, events) = (place.number(), desk.events.clone());
+    let (number, events, questions) = (place.number(), desk.events.clone(), desk.surgery.questions.clone());
     let mut writing = tokio::spawn(write(writer, number, renewals, desk));
     let end = tokio::select! {
-        end = read(reader, &place, &events) => end,
+        end = read(reader, &place, &events, &questions) => end,
         end = &mut writing => {
             end.unwrap_or_else(|error| End::silent(format!("the writing side failed: {error}")))
         }
@@ -84,6 +86,7 @@ async fn read(
     mut reader: FrameReader<ReadHalf<Connection>>,
     place: &Place,
     events: &mpsc::Sender<AgentEvent>,
+    questions: &mpsc::Sender<Question>,
 ) -> End {
     let mut has_begun = false;
     loop {
@@ -115,6 +118,11 @@ async fn read(
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
             ToAgent::Heartbeat { echo: Some(echo) } => AgentEvent::Heard { echo },
             ToAgent::Heartbeat { echo: None } => continue,
+            ToAgent::Examine { number } => {
+                // One question is enough for a doctor who is still busy with an earlier one; the monitor waits for no answer.
+                let _ = questions.try_send(Question { session: place.number(), number });
+                continue;
+            }
         };
         if events.send(event).await.is_err() {
             return End::closed("the agent is ending");
@@ -132,6 +140,7 @@ async fn write(
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The monitor begins with what is, not with what changes next.
     desk.reports.mark_changed();
+    desk.surgery.answers.mark_unchanged();
     let mut has_begun = false;
     loop {
         // A frame is never sent inside the select: one that is cut off in the middle would end the session.
@@ -158,6 +167,13 @@ async fn write(
                 let mut status = desk.reports.borrow_and_update().clone();
                 status.uptime = clock::now().since_zero();
                 ToMonitor::Status(Box::new(status))
+            }
+            Ok(()) = desk.surgery.answers.changed() => {
+                let answer = desk.surgery.answers.borrow_and_update().clone();
+                match answer.filter(|answer| answer.session == number) {
+                    Some(answer) => ToMonitor::Examined(Box::new(answer.checkup)),
+                    None => continue,
+                }
             }
         };
         if let Err(error) = writer.send(&message).await {

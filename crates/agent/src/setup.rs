@@ -12,6 +12,7 @@ use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
 use mmm_wire::{Secret, Transport};
 
+use crate::doctor::DoctorSetup;
 use crate::options::Options;
 
 /// What must outlast a reboot is kept here.
@@ -47,6 +48,7 @@ pub(crate) struct Setup {
     /// Random number of this start, told to other agents.
     pub(crate) instance: u64,
     pub(crate) mind: AgentSettings,
+    pub(crate) doctor: DoctorSetup,
     debug: bool,
     log_file: PathBuf,
 }
@@ -104,6 +106,7 @@ impl Setup {
                 role_hosts: role_hosts(settings),
                 rules: LeaseRules::ALL,
             },
+            doctor: DoctorSetup::new(settings, view.host),
             host,
             debug: settings.debug,
             log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_agentd{suffix}.log")),

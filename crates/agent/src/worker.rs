@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::addresses::AddressLane;
 use crate::clock::{self, WallClock};
+use crate::doctor;
 use crate::epoch_file::{self, EpochFile};
 use crate::heartbeat;
 use crate::holder::Holder;
@@ -147,7 +148,12 @@ impl Worker {
             holder: Arc::clone(&holder),
             peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
             lines: LinePort::new(&setup, Arc::clone(&line_askers), events.clone()),
-            desk: Desk { events: events.clone(), reports: reported, begun: has_begun },
+            desk: Desk {
+                events: events.clone(),
+                reports: reported,
+                begun: has_begun,
+                surgery: doctor::start(Arc::clone(&setup)),
+            },
             refusals: Seldom::default(),
         };
         tokio::spawn(listener.run());

@@ -25,6 +25,7 @@ mod resolved;
 mod rules;
 mod section;
 mod settings;
+mod shared;
 mod source;
 mod value;
 mod views;
@@ -41,4 +42,5 @@ pub use settings::{
     CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
     MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
 };
+pub use shared::shared;
 pub use views::{Account, AgentView, ControlView, MonitorView, WatchedHost, WrongProgram};

@@ -7,6 +7,7 @@
 mod agent;
 mod check;
 mod cluster;
+pub mod doctor;
 mod gtid;
 pub mod lease;
 mod message;
@@ -25,8 +26,8 @@ pub use cluster::{
 };
 pub use gtid::{Comparison, GtidView, LogEnd, LogSeen, compare_own, is_gtid_subset};
 pub use message::{
-    AgentStatus, Approached, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order, OrderId,
-    PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent, ToMonitor,
+    AgentStatus, Approached, DOCTOR, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order,
+    OrderId, PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent, ToMonitor,
 };
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::Checkup;
 use crate::gtid::GtidView;
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
@@ -130,7 +131,14 @@ pub enum ToAgent {
     Heartbeat {
         echo: Option<Moment>,
     },
+    /// Look for what is wrong on this host. Only for agents that name [`DOCTOR`] among what they can do.
+    Examine {
+        number: u64,
+    },
 }
+
+/// The feature of an agent that answers [`ToAgent::Examine`].
+pub const DOCTOR: &str = "doctor";
 
 /// Agent to monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -141,6 +149,7 @@ pub enum ToMonitor {
     Heartbeat {
         reading: Moment,
     },
+    Examined(Box<Checkup>),
 }
 
 /// Agent to agent.

@@ -1,7 +1,9 @@
 //! `mmm_mond`: watches all hosts and decides. This file starts it; the deciding is done in `mmm-core`.
 #![forbid(unsafe_code)]
 
+mod checkups;
 mod control;
+mod doctor;
 mod epoch_file;
 mod kill_host;
 mod network;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::checkups::Checkups;
 use crate::protocol1::{Ended, Failure, Limits, OldAgent};
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
@@ -102,11 +103,20 @@ impl AgentSession {
                 }
             };
             tried = true;
+            if let (Event::AgentLost { reason, .. } | Event::AgentRefused { reason, .. }, Some(checkups)) =
+                (&event, self.checkups())
+            {
+                checkups.end(reason);
+            }
             if self.wiring.events.send(event).await.is_err() {
                 return;
             }
             sleep(AGAIN).await;
         }
+    }
+
+    fn checkups(&self) -> Option<&Checkups> {
+        self.wiring.checkups.get(&self.host.name)
     }
 
     async fn open(&self, warned: &mut bool) -> Result<Session<Connection>, Unopened> {
@@ -139,7 +149,7 @@ impl AgentSession {
             purpose: Purpose::Monitor,
             instance: setup.mind.instance,
             cluster: setup.cluster.as_deref(),
-            features: &Features::default(),
+            features: &Features::of([mmm_core::DOCTOR]),
         };
         let session = greet_agent(stream, &calling, HANDSHAKE_LIMIT).await.map_err(|error| match &error {
             HandshakeError::Refused { refusal, .. } if refusal.code == RefusalCode::OtherMonitor => {
@@ -171,13 +181,15 @@ impl AgentSession {
 
     /// Serves a session until it ends, and says why it did.
     async fn serve(&self, session: Session<Connection>, messages: &mut mpsc::Receiver<ToAgent>) -> String {
-        let Session { reader, writer, .. } = session;
+        let Session { reader, writer, peer } = session;
+        let knows_doctor = peer.features.contains(mmm_core::DOCTOR);
+        let questions = self.checkups().and_then(|checkups| checkups.begin(knows_doctor));
         // What waits here was meant for an earlier session; the mind tells everything anew.
         while messages.try_recv().is_ok() {}
         let (read, readings) = watch::channel(None);
         tokio::select! {
             why = self.read(reader, read) => why,
-            why = write(writer, self.wiring.lineage, messages, readings) => why,
+            why = write(writer, self.wiring.lineage, messages, readings, questions) => why,
         }
     }
 
@@ -206,6 +218,12 @@ impl AgentSession {
                     readings.send_replace(Some(reading));
                     continue;
                 }
+                ToMonitor::Examined(checkup) => {
+                    if let Some(checkups) = self.checkups() {
+                        checkups.take_in(&checkup);
+                    }
+                    continue;
+                }
             };
             if self.wiring.events.send(event).await.is_err() {
                 return "the monitor is ending".to_owned();
@@ -219,6 +237,7 @@ async fn write(
     lineage: u64,
     messages: &mut mpsc::Receiver<ToAgent>,
     mut readings: watch::Receiver<Option<Moment>>,
+    mut questions: Option<watch::Receiver<u64>>,
 ) -> String {
     // The agent takes nothing before it knows by which state this monitor goes.
     if let Err(error) = writer.send(&ToAgent::Begin { lineage }).await {
@@ -237,9 +256,20 @@ async fn write(
             // At once, since the agent counts from its own reading how long ago it was surely heard.
             Ok(()) = readings.changed() => ToAgent::Heartbeat { echo: *readings.borrow_and_update() },
             _ = beat.tick() => ToAgent::Heartbeat { echo: *readings.borrow() },
+            number = next(&mut questions) => ToAgent::Examine { number },
         };
         if let Err(error) = writer.send(&message).await {
             return error.to_string();
         }
     }
+}
+
+/// The doctor's next question; never where the agent would not understand it.
+async fn next(questions: &mut Option<watch::Receiver<u64>>) -> u64 {
+    if let Some(questions) = questions
+        && questions.changed().await.is_ok()
+    {
+        return *questions.borrow_and_update();
+    }
+    std::future::pending().await
 }

@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) cluster: Option<String>,
     pub(crate) max_kill_retries: u32,
     pub(crate) mind: Settings,
+    /// What agents must agree with, for the doctor.
+    pub(crate) shared: BTreeMap<String, String>,
     debug: bool,
     log_file: PathBuf,
 }
@@ -89,6 +91,7 @@ impl Setup {
             cluster: options.daemon.cluster().map(str::to_owned),
             max_kill_retries: config.max_kill_retries,
             mind: mind_settings(config, monitor)?,
+            shared: mmm_config::shared(config),
             debug: config.debug,
             log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_mond{}.log", options.daemon.suffix())),
         })

@@ -12,7 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::checkups::Checkups;
 use crate::control::{Command, ControlPort};
+use crate::doctor::Doctor;
 use crate::kill_host::kill_host;
 use crate::network::NetworkCheck;
 use crate::sessions::AgentSession;
@@ -28,7 +30,7 @@ const TICK: Duration = Duration::from_millis(200);
 const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What every part shares with the task that owns the mind.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wiring {
     pub(crate) setup: Arc<Setup>,
     pub(crate) events: mpsc::Sender<Event>,
@@ -38,6 +40,8 @@ pub(crate) struct Wiring {
     pub(crate) lineage: u64,
     /// Whether the network check has ever got an answer.
     pub(crate) network: watch::Receiver<bool>,
+    /// The doctor's way to each agent.
+    pub(crate) checkups: Arc<BTreeMap<HostName, Checkups>>,
 }
 
 impl Wiring {
@@ -99,7 +103,15 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
     let (seen, network) = watch::channel(false);
-    let wiring = Wiring { setup: Arc::clone(&setup), events, zero, lineage: mind.lineage(), network };
+    let checkups = setup.hosts.iter().map(|host| (host.name.clone(), Checkups::default())).collect();
+    let wiring = Wiring {
+        setup: Arc::clone(&setup),
+        events,
+        zero,
+        lineage: mind.lineage(),
+        network,
+        checkups: Arc::new(checkups),
+    };
     // Bound before anything else begins: a monitor that nobody can talk to must not start.
     let port = ControlPort::bind(&setup, commands).await?;
     tokio::spawn(port.run());
@@ -110,6 +122,7 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     let file = SlotWriter::new(setup.epoch_path.clone(), setup.epoch_owner.clone());
     let mut epoch_writer = tokio::spawn(epoch_file::write_states(file, new_epochs, wiring.events.clone()));
     let agents = start_parts(&wiring, seen);
+    let doctor = Doctor::start(&wiring);
     let mut shell = Shell { wiring, mind, agents, waiting: BTreeMap::new(), status, epochs };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,6 +133,10 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
             _ = interrupt.recv() => break,
             event = inbox.recv() => event.context("no part of the monitor is left")?,
             Some(Command { line, answer }) = orders.recv() => {
+                if let Some(of) = Doctor::is_asked(&line) {
+                    doctor.answer(of, answer);
+                    continue;
+                }
                 next_client += 1;
                 shell.waiting.insert(next_client, answer);
                 Event::Commanded { client: next_client, line }

@@ -20,7 +20,7 @@ pub fn grants(kind: AccountKind, flavour: Flavour, account: &str, password: &str
     ]
 }
 
-fn privileges(kind: AccountKind, flavour: Flavour) -> &'static str {
+pub(crate) fn privileges(kind: AccountKind, flavour: Flavour) -> &'static str {
     match (kind, flavour) {
         (AccountKind::Replication, _) => "REPLICATION SLAVE",
         (AccountKind::Monitor, Flavour::MariaDb) => "BINLOG MONITOR, REPLICA MONITOR, PROCESS",

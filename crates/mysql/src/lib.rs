@@ -12,6 +12,7 @@
 mod address;
 mod check;
 mod dialect;
+mod doctor;
 mod error;
 mod grants;
 mod identity;
@@ -24,6 +25,7 @@ mod threads;
 pub use address::{Account, Endpoint};
 pub use check::{CheckVerdict, mysql_check, rep_backlog_check, rep_threads_check};
 pub use dialect::{Flavour, Version};
+pub use doctor::log_in;
 pub use error::{ErrorKind, ServerError};
 pub use grants::{AccountKind, grants};
 pub use identity::Identity;

@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Runs one statement and reads all of its answer.
-    async fn rows(
+    pub(crate) async fn rows(
         &mut self,
         doing: &'static str,
         sql: &str,

@@ -22,6 +22,7 @@ pub enum Operation {
     Ping { ip: IpAddr },
     Refuse { interface: String, ip: IpAddr },
     EndConnections { ip: IpAddr },
+    AskWhoHas { interface: String, ip: IpAddr },
 }
 
 impl fmt::Display for Operation {
@@ -43,6 +44,7 @@ impl fmt::Display for Operation {
                 write!(f, "getting ready to refuse TCP segments to {ip} on interface {interface}")
             }
             Self::EndConnections { ip } => write!(f, "ending the TCP connections to {ip}"),
+            Self::AskWhoHas { interface, ip } => write!(f, "asking on interface {interface} who has {ip}"),
         }
     }
 }

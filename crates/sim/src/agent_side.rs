@@ -307,7 +307,7 @@ impl World {
             ToAgent::Announce(role) => AgentEvent::AnnouncementOrdered(role),
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
             ToAgent::Heartbeat { echo: Some(echo) } => AgentEvent::Heard { echo },
-            ToAgent::Heartbeat { echo: None } | ToAgent::Begin { .. } => return,
+            ToAgent::Heartbeat { echo: None } | ToAgent::Begin { .. } | ToAgent::Examine { .. } => return,
         };
         self.tell_agent(name, event);
     }

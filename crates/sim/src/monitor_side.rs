@@ -355,6 +355,8 @@ impl World {
                     self.tell_monitor(index, Event::Renewed { host, renewal });
                 }
                 mmm_core::ToMonitor::Heartbeat { reading } => self.note_reading(index, name, reading),
+                // No modelled monitor asks for it.
+                mmm_core::ToMonitor::Examined(_) => {}
             },
             ToMonitor::Lost => self.close_at_monitor(index, name, "connection closed"),
         }

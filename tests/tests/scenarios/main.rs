@@ -14,6 +14,7 @@ mod confirmed;
 mod control;
 mod cuts;
 mod data;
+mod doctor;
 mod fencing;
 mod flavours;
 mod frozen;

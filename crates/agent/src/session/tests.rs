@@ -52,7 +52,9 @@ async fn scene() -> Scene {
     let holder = Arc::new(Holder::new(LeaseLength::DEFAULT));
     let place = holder.take(1, "monitor at test");
     let number = place.0.number();
-    let desk = Desk { events, reports: reported, begun: has_begun };
+    let (questions, _) = mpsc::channel(1);
+    let surgery = Surgery { questions, answers: watch::channel(None).1 };
+    let desk = Desk { events, reports: reported, begun: has_begun, surgery };
     let serving = tokio::spawn(serve(accepting.await.unwrap(), place, desk));
     Scene { monitor, holder, number, inbox, reports, begun, serving }
 }

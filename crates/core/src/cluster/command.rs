@@ -33,6 +33,7 @@ New in MMM 3:
     show --long                       - with the writer's lease, and why the role is where it is
     confirm_dead <host>               - your word that host <host> is off: another may take its role
     set_offline --force <host>        - also when nobody can take over the writer role
+    doctor [<host>|all]               - look for what would go wrong in a bad night
     --json show|checks|mode           - the same as JSON
 ";
 

@@ -242,7 +242,11 @@ impl Fixture {
                 self.grants.push_back((host, grant));
             }
             Action::Tell {
-                message: ToAgent::Heartbeat { .. } | ToAgent::Announce(_) | ToAgent::Begin { .. },
+                message:
+                    ToAgent::Heartbeat { .. }
+                    | ToAgent::Announce(_)
+                    | ToAgent::Begin { .. }
+                    | ToAgent::Examine { .. },
                 ..
             } => {}
             Action::KillHost { host, epoch, .. } => self.kills.push((host, epoch)),

@@ -1,0 +1,9 @@
+//! Each finding, made by the one fact that is wrong in a cluster where everything else is right.
+
+mod accounts;
+mod cluster;
+mod fixture;
+mod host;
+mod replication;
+mod report;
+mod server;
