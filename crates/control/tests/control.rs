@@ -312,3 +312,18 @@ fn ctrl_c_ends_watch_with_0() {
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn the_doctors_verdict_is_the_exit_code() {
+    let (output, asked) = run(
+        &["doctor", "db1"],
+        b"ERROR db1 log_bin: there is no binary log\nWARN  db1 sync_binlog: sync_binlog is 0\n# 1 errors",
+    );
+    assert_eq!(asked, "doctor db1\nquit\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).ends_with("sync_binlog is 0\n# 1 errors\n"), "the whole report is printed");
+    let (output, asked) =
+        run(&["doctor"], b"WARN  db1 sync_binlog: sync_binlog is 0\nOK    db2: nothing found");
+    assert_eq!(asked, "doctor\nquit\n");
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -294,6 +294,7 @@ fn order_of(message: ToAgent) -> Option<Order> {
         | ToAgent::Approach { .. }
         | ToAgent::Announce(_)
         | ToAgent::Grant(_)
+        | ToAgent::Examine { .. }
         | ToAgent::Heartbeat { .. } => None,
     }
 }

@@ -80,6 +80,9 @@ impl AgentSession {
                     let new =
                         || OldAgent::new(self.host.clone(), transport, limits, self.wiring.events.clone());
                     known.get_or_insert_with(new).was_offered();
+                    if let Some(checkups) = self.checkups() {
+                        checkups.end("it speaks protocol 1, which has no words for a doctor");
+                    }
                     continue;
                 }
                 (Err(Unopened::NoAnswer(_)), Some(agent)) => {

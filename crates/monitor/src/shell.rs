@@ -64,7 +64,8 @@ impl Wiring {
         let (events, told) = mpsc::channel(EVENTS_MAX);
         let (_, network) = watch::channel(true);
         let zero = mmm_net::uptime().expect("each kernel that runs these programs has a boot clock");
-        (Self { setup: Arc::new(setup), events, zero, lineage: 1, network }, told)
+        let checkups = Arc::default();
+        (Self { setup: Arc::new(setup), events, zero, lineage: 1, network, checkups }, told)
     }
 }
 
