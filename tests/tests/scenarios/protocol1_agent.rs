@@ -35,12 +35,20 @@ fn exchanges(recorded: &str) -> Vec<Exchange> {
     found
 }
 
+/// An agent that was just started may not listen yet.
+fn connect(address: &str) -> TcpStream {
+    wait_for("a connection to the agent", SOON, || {
+        TcpStream::connect_timeout(&address.parse().unwrap(), SOON).map_err(|error| error.to_string())
+    })
+    .unwrap()
+}
+
 /// One command over a connection of its own, as 2.2.1 does it; the answer without its newline.
 fn say(lab: &Lab, host: &str, request: &str) -> String {
     let address = if host == M1 { "192.168.8.32:9989" } else { "192.168.8.33:9989" };
     let line = format!("{request}\n");
     let talk = move || {
-        let mut stream = TcpStream::connect_timeout(&address.parse().unwrap(), SOON).unwrap();
+        let mut stream = connect(address);
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.write_all(line.as_bytes()).unwrap();
         let mut answer = String::new();
