@@ -140,12 +140,7 @@ fn strangers_are_refused(lab: &Cluster, own: &Path) {
 
 /// What `--check` says; the running daemons look at the files only when somebody connects, and keep what they have.
 fn checks_name_bad_files(lab: &Cluster, own: &Path) {
-    let check = |words: &[&str]| {
-        let program = lab.program("mmm_agentd").unwrap().to_string_lossy().into_owned();
-        let output = lab.exec(M2, &[program, "--check".to_owned()]).unwrap();
-        assert!(words.iter().all(|word| output.text().contains(word)), "no {words:?} in: {output}");
-        output.code
-    };
+    let check = |words: &[&str]| -> i32 { check_on_second(lab, words).code };
     assert_eq!(check(&["cert_file /etc/mysql-mmm/host.pem"]), 0);
     // As openssl makes them without extensions, the trap of older instructions.
     let line = format!(
@@ -155,15 +150,46 @@ fn checks_name_bad_files(lab: &Cluster, own: &Path) {
     let made = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     install(lab, M2, "host.pem", &own.join("bare.pem"));
-    assert_eq!(
-        check(&["error: <socket>: cert_file /etc/mysql-mmm/host.pem", "X.509 version 1", "openssl req -new"]),
-        1
+    install(lab, M2, "ca.key", &own.join("ca.key"));
+    let bad =
+        check_on_second(lab, &["error: <socket>: cert_file /etc/mysql-mmm/host.pem", "X.509 version 1"]);
+    assert_eq!(bad.code, 1);
+    run_printed_line(lab, &bad);
+    assert_eq!(check(&[]), 0);
+    // The authority's own certificate and key on a host.
+    install(lab, M2, "host.pem", &own.join("ca.pem"));
+    install(lab, M2, "host.key", &own.join("ca.key"));
+    let bad = check_on_second(lab, &["CA:TRUE", "and name that file as cert_file"]);
+    assert_eq!(bad.code, 1);
+    run_printed_line(lab, &bad);
+    assert!(
+        lab.exec(M2, &["mv", "/etc/mysql-mmm/host.host.pem", "/etc/mysql-mmm/host.pem"]).unwrap().success()
     );
-    install(lab, M2, "host.pem", &own.join(format!("{M2}.pem")));
+    assert_eq!(check(&[]), 0);
+
+    assert!(lab.remove_file(M2, "/etc/mysql-mmm/ca.key").unwrap());
+    install_own(lab, M2, M2, own);
     assert!(lab.exec(M2, &["chmod", "644", "/etc/mysql-mmm/host.key"]).unwrap().success());
     assert_eq!(check(&["key_file /etc/mysql-mmm/host.key is open to everybody", "chmod 600"]), 1);
     assert!(lab.exec(M2, &["chmod", "600", "/etc/mysql-mmm/host.key"]).unwrap().success());
     assert_eq!(check(&[]), 0);
+}
+
+fn check_on_second(lab: &Lab, words: &[&str]) -> Output {
+    let program = lab.program("mmm_agentd").unwrap().to_string_lossy().into_owned();
+    let output = lab.exec(M2, &[program, "--check".to_owned()]).unwrap();
+    assert!(words.iter().all(|word| output.text().contains(word)), "no {words:?} in: {output}");
+    output
+}
+
+/// Does what an error of `--check` tells the operator to do.
+fn run_printed_line(lab: &Lab, output: &Output) {
+    let text = output.text();
+    let line = &text[text.find("openssl req -new").unwrap()..];
+    let line = line.lines().next().unwrap();
+    let line = line.split(", and name").next().unwrap();
+    let done = lab.exec(M2, &["bash", "-c", line]).unwrap();
+    assert!(done.success(), "{line}: {done}");
 }
 
 /// A new authority in the three steps of the README, with every session opened anew after each.

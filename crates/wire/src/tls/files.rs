@@ -59,7 +59,7 @@ pub enum TlsFileError {
     OtherKey { certificate: PathBuf, key: PathBuf },
     #[error(
         "cert_file {} {fault}; make one that can be used, with the same key: {}",
-        files.cert_file.display(), recipe(files)
+        files.cert_file.display(), recipe(files, fault)
     )]
     Certificate { files: TlsFiles, fault: String },
     #[error("ca_file {} has a certificate in it that cannot be used ({fault})", path.display())]
@@ -72,15 +72,22 @@ fn in_parentheses(fault: Option<&str>) -> String {
     fault.map(|fault| format!(" ({fault})")).unwrap_or_default()
 }
 
-/// The line that makes a good certificate for the key that is there.
-fn recipe(files: &TlsFiles) -> String {
-    let authority = files.ca_file.display();
-    format!(
-        "openssl req -new -key {} -subj /CN=$(hostname) | openssl x509 -req -CA {authority} -CAkey {} -CAcreateserial -days 825 -extfile <(echo basicConstraints=CA:FALSE) -out {}",
-        files.key_file.display(),
-        files.ca_file.with_extension("key").display(),
-        files.cert_file.display()
-    )
+/// The line that makes a good certificate for the key that is there. Of an authority's own certificate another one is made
+/// beside it, so that nobody loses the authority.
+fn recipe(files: &TlsFiles, fault: &str) -> String {
+    let (key, authority) = (files.key_file.display(), files.ca_file.display());
+    let line = |authority, its_key, to| {
+        format!(
+            "openssl req -new -key {key} -subj /CN=$(hostname) | openssl x509 -req -CA {authority} -CAkey {its_key} -CAcreateserial -days 825 -extfile <(echo basicConstraints=CA:FALSE) -out {to}"
+        )
+    };
+    if fault.contains("CA:TRUE") || files.cert_file == files.ca_file {
+        let beside = files.cert_file.with_extension("host.pem");
+        let to = format!("{}, and name that file as cert_file", beside.display());
+        return line(files.cert_file.display(), key.to_string(), to);
+    }
+    let its_key = files.ca_file.with_extension("key").display().to_string();
+    line(authority, its_key, files.cert_file.display().to_string())
 }
 
 /// What the files hold.

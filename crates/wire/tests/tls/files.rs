@@ -28,6 +28,8 @@ fn a_certificate_the_library_can_not_take_is_named_with_the_line_that_makes_a_go
         let path = host.files.cert_file.display().to_string();
         let key = host.files.key_file.display().to_string();
         has(&error.to_string(), &[&path, fault, "openssl req -new -key", &key, "basicConstraints=CA:FALSE"]);
+        // The line must not put a host's certificate in the place of the authority's.
+        assert_eq!(error.to_string().contains(&format!("-out {path}")), fault != "CA:TRUE", "{error}");
     }
 }
 
