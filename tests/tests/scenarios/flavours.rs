@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, Moment, Probe, Program, WRITER, wait_for};
+use mmm_lab::{Builder, ConfigFile, Flavour, Judge, Life, M1, M2, Moment, Probe, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
@@ -74,7 +74,18 @@ fn killed(flavour: Flavour, by: By) {
 
 fn stopped(flavour: Flavour, by: By) {
     let lab = cluster("fl_stopped", flavour, by);
-    let (probe, _) = lose_the_writer(&lab, || lab.stop(M1, Program::Server).unwrap());
+    // Some servers take seconds to stop; clients are not to wait for that.
+    let (probe, _) = lose_the_writer(&lab, || {
+        let at = Moment::now();
+        let told = lab.exec(M1, &["sh", "-c", "kill $(cat /run/mysqld/mysqld.pid)"]).unwrap();
+        assert!(told.success(), "{told}");
+        at
+    });
+    wait_for("the end of the old server", Duration::from_mins(1), || match lab.life(M1, Program::Server) {
+        Ok(Life::Ended) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
     lab.start(M1, Program::Server).unwrap();
     ends_whole(&lab, &probe, M2);
 }

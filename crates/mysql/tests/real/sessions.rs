@@ -41,7 +41,7 @@ fn every_kind_of_login_works_where_nothing_is_cached() {
         let identity = server.session(&monitor()).await.identity().clone();
         let mut plugins = Vec::new();
         match identity.flavour {
-            Flavour::MySql => plugins.extend(["caching_sha2_password", "sha256_password"]),
+            Flavour::MySql => plugins.push("caching_sha2_password"),
             Flavour::MariaDb => {
                 plugins.extend(["mysql_native_password", "ed25519"]);
                 if identity.version.major >= 11 {
@@ -205,7 +205,8 @@ fn the_end_of_the_server_is_noticed_at_once() {
             server.signal(signal);
             let noticed = tokio::time::timeout(LIMIT, watching).await.unwrap().unwrap().duration_since(began);
             println!("{signal:?}: noticed after {noticed:?}");
-            assert!(noticed < Duration::from_secs(2), "{noticed:?}");
+            // MySQL lets connections end by themselves for two seconds before it ends them.
+            assert!(noticed < Duration::from_secs(4), "{noticed:?}");
             let gone = session.check_alive(LIMIT).await.unwrap_err();
             assert!(matches!(gone.kind, ErrorKind::Closed { .. }), "{gone}");
             // A server on its way down serves nobody new, and what it may still say does not count as life.
