@@ -337,7 +337,7 @@ impl Cluster {
                 actions.push(Action::log(
                     LogLevel::Fatal,
                     format!(
-                        "Host '{old}' wrote transactions that '{new}' never received (its log is at least {count} ahead: '{}' against '{}'). Replication from '{old}' stays stopped: compare the data, carry over by hand what is needed, and rebuild '{old}' from '{new}'",
+                        "Host '{old}' wrote transactions that '{new}' never received (its log is {count} sequence numbers ahead: '{}' against '{}'). Replication from '{old}' stays stopped: compare the data, carry over by hand what is needed, and rebuild '{old}' from '{new}'",
                         old_gtid.binlog_state, new_gtid.slave_pos
                     ),
                 ));
