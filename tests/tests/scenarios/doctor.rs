@@ -227,6 +227,27 @@ fn settings_and_grants_of_a_server_are_mended_by_the_printed_statements() {
 }
 
 #[test]
+fn a_server_without_a_log_is_mended_by_its_my_cnf_and_a_restart() {
+    let lab = well("doctor_log");
+    let text = String::from_utf8(lab.read_file(M2, "/etc/mysql/my.cnf").unwrap()).unwrap();
+    lab.write_file(M2, "/etc/mysql/my.cnf", text.replace("log-bin = mysql-bin\n", "").as_bytes()).unwrap();
+    lab.stop(M2, Program::Server).unwrap();
+    lab.start(M2, Program::Server).unwrap();
+    let start = format!("ERROR {M2} log_bin: ");
+    let output = expect(&lab, &start);
+    mend(&lab, &output.stdout, &start, true);
+    expect_no(&lab, &start);
+    // The other master had nothing to read meanwhile, and gave up.
+    let replication = format!("ERROR {M1} replication: ");
+    let output = examine(&lab);
+    if output.stdout.contains(&replication) {
+        mend(&lab, &output.stdout, &replication, false);
+        expect_no(&lab, &replication);
+    }
+    lab.wait_replicating(M1, SOON).unwrap();
+}
+
+#[test]
 fn an_account_that_is_not_let_in_is_made_by_the_printed_statements() {
     let lab = well("doctor_login");
     lab.sql(M2, "SET sql_log_bin = 0; DROP USER repl@'192.168.8.%'").unwrap();
