@@ -67,6 +67,7 @@ mod tests {
 
     fn order(terms: LeaseTerms) -> Order {
         Order {
+            source: None,
             id: OrderId::default(),
             state: HostState::Online,
             roles: std::collections::BTreeSet::new(),

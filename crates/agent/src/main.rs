@@ -7,6 +7,7 @@ mod clock;
 mod doctor;
 mod epoch_file;
 mod fence;
+mod following;
 mod heartbeat;
 mod holder;
 mod lease_on_disk;

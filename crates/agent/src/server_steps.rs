@@ -1,8 +1,9 @@
 //! The server lane: carries out its steps over a connection of its own, each within a limit.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mmm_core::{AgentEvent, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
+use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
 use mmm_mysql::{
     Account, Coordinates, Endpoint, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
     ThreadState, WaitOutcome,
@@ -14,14 +15,14 @@ use crate::client_threads::end_client_threads;
 use crate::source_position::final_position_of;
 
 /// A single statement that needs no lock.
-const QUICK: Duration = Duration::from_secs(2);
+pub(crate) const QUICK: Duration = Duration::from_secs(2);
 /// How long a waiting `SET read_only` may make writes queue behind it.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
 /// Starting and stopping replication waits for what its threads are doing.
-const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
 /// One turn of waiting for replication: no more urgent step waits longer than this for its turn.
-const TURN: Duration = Duration::from_millis(500);
+pub(crate) const TURN: Duration = Duration::from_millis(500);
 /// Ending client threads, however many there are.
 const END_LIMIT: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(2);
@@ -30,6 +31,8 @@ pub(crate) struct ServerLane {
     pub(crate) endpoint: Endpoint,
     pub(crate) account: Account,
     pub(crate) own_users: Vec<String>,
+    /// By which a replica of each host logs in there.
+    pub(crate) replication: BTreeMap<HostName, Account>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
     session: Option<Session>,
 }
@@ -39,9 +42,10 @@ impl ServerLane {
         endpoint: Endpoint,
         account: Account,
         own_users: Vec<String>,
+        replication: BTreeMap<HostName, Account>,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        Self { endpoint, account, own_users, events, session: None }
+        Self { endpoint, account, own_users, replication, events, session: None }
     }
 
     pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
@@ -63,7 +67,7 @@ impl ServerLane {
         }
     }
 
-    async fn session(&mut self) -> Result<&mut Session, ServerError> {
+    pub(crate) async fn session(&mut self) -> Result<&mut Session, ServerError> {
         if self.session.as_ref().is_some_and(|session| !session.is_usable()) {
             self.session = None;
         }
@@ -80,12 +84,21 @@ impl ServerLane {
             Step::OpenWrites => self.set_read_only(false).await,
             Step::ReadPosition => self.read_position().await,
             Step::EndClients | Step::EndWriters => self.end_clients().await,
-            Step::CatchUp(takeover) => self.catch_up(takeover).await,
+            Step::CatchUp(takeover) => Ok(match self.catch_up(takeover).await? {
+                // Before it is opened, and at the price of five short questions.
+                StepOutcome::Done => match self.note_junction().await {
+                    Some(junction) => StepOutcome::CaughtUp(Box::new(junction)),
+                    None => StepOutcome::Done,
+                },
+                other => other,
+            }),
             Step::StopReplication => done(self.session().await?.stop_replication(REPLICATION_LIMIT).await),
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
             Step::Approach(_) => self.approach().await,
+            Step::Follow { source, start } => self.follow(source, *start).await,
+            Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,
             Step::AddAddress(..) | Step::DropAddress(_) | Step::KeepAddresses(_) | Step::KillServer => {
                 Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
             }

@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) server_pid_file: PathBuf,
     /// Accounts of MMM itself, whose connections are no clients.
     pub(crate) own_users: Vec<String>,
+    /// By which a replica of each host logs in there.
+    pub(crate) replication_at: BTreeMap<HostName, Account>,
     /// Every address of every role.
     pub(crate) roles: BTreeMap<IpAddr, Role>,
     /// The agents of all other hosts.
@@ -73,6 +75,15 @@ impl Setup {
             .map(|(name, other)| (HostName::from(name.as_str()), other.agent_address()))
             .filter(|(name, _)| *name != host)
             .collect();
+        let replication_at = settings
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| {
+                let (user, password) =
+                    host.replication_user.as_ref().zip(host.replication_password.as_ref())?;
+                Some((HostName::from(name.as_str()), Account::new(user, password.clone())))
+            })
+            .collect();
         let own = settings.hosts.values().flat_map(|host| {
             [&host.agent_user, &host.monitor_user, &host.replication_user].into_iter().flatten().cloned()
         });
@@ -92,6 +103,7 @@ impl Setup {
             replication: Account::new(view.replication.user, view.replication.password.clone()),
             server_pid_file: view.host.mysql_pidfile.clone(),
             own_users,
+            replication_at,
             roles,
             peers,
             secret,

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::clock;
+use crate::following::replica_view;
 use crate::log_places::LogPlaces;
 use crate::server_process::find_server;
 
@@ -130,7 +131,7 @@ impl ServerWatch {
         let mut turn = 0;
         let mut asked = asked;
         loop {
-            match self.ask(&mut session, turn).await {
+            match self.ask(&mut session, turn, asked).await {
                 Ok(writable) => self.say(ServerView::Up { writable }, asked).await,
                 Err(error) if matches!(error.kind, ErrorKind::TimedOut { .. }) => {
                     self.say(ServerView::Silent { writable_before: self.was_writable() }, asked).await;
@@ -155,20 +156,24 @@ impl ServerWatch {
     }
 
     /// Whether the server is writable; now and then also where its replication and its log are.
-    async fn ask(&mut self, session: &mut Session, turn: u32) -> Result<bool, ServerError> {
+    async fn ask(&mut self, session: &mut Session, turn: u32, asked: Moment) -> Result<bool, ServerError> {
         let read_only = session.read_only(SILENT_AFTER).await?;
         if turn.is_multiple_of(ASK_MORE_EVERY) {
-            let replica = session.replica_status(SILENT_AFTER).await?;
-            self.source_ip = replica.as_ref().and_then(|status| status.source_host.parse().ok());
-            self.receiving = replica.as_ref().map(|status| status.io != ThreadState::No);
+            let replica = session.channel(SILENT_AFTER).await?;
+            let status = replica.as_ref().map(|channel| &channel.status);
+            self.source_ip = status.and_then(|status| status.source_host.parse().ok());
+            self.receiving = status.map(|status| status.io != ThreadState::No);
             let server_id = session.identity().server_id;
+            let gtid = session.gtid_state(SILENT_AFTER).await?;
+            let view = replica.as_ref().map(|channel| replica_view(channel, gtid.slave_pos.clone()));
+            // The worker ends when its mind does; nobody is left to tell then.
+            let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
             // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
             let (binlog_state, slave_pos) = if session.identity().gtid {
-                let gtid = session.gtid_state(SILENT_AFTER).await?;
                 (gtid.binlog_state, gtid.slave_pos)
             } else {
                 let end = if read_only { session.log_position(SILENT_AFTER).await? } else { None };
-                self.places.look(server_id, end, replica.as_ref()).await
+                self.places.look(server_id, end, replica.as_ref().map(|channel| &channel.status)).await
             };
             self.gtid = Some(GtidView { server_id, binlog_state, slave_pos });
         } else {

@@ -109,7 +109,9 @@ fn start_lanes(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Result<Lanes
     let lane = AddressLane::new(kernel, setup.interface.clone(), setup.roles.clone(), events.clone());
     tokio::spawn(lane.run(steps));
     let (server, steps) = mpsc::channel(1);
-    let lane = ServerLane::new(setup.server, setup.account.clone(), setup.own_users.clone(), events.clone());
+    let (account, own_users) = (setup.account.clone(), setup.own_users.clone());
+    let lane =
+        ServerLane::new(setup.server, account, own_users, setup.replication_at.clone(), events.clone());
     tokio::spawn(lane.run(steps));
     let (name, named) = watch::channel(None);
     let (process, steps) = mpsc::channel(1);

@@ -326,7 +326,7 @@ mod tests {
             (format!("{A}:blue:3"), Some(true)),
             (format!("{A}:blue:4"), Some(false)),
             (format!("{A}:red:1"), Some(false)),
-            (format!("{A}"), None),
+            (A.to_owned(), None),
             (format!("{A}:blue"), None),
             (format!("{A}:0-3"), None),
             (format!("{A}:5-3"), None),

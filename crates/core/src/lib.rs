@@ -8,6 +8,7 @@ mod agent;
 mod check;
 mod cluster;
 pub mod doctor;
+pub mod following;
 mod gtid;
 pub mod lease;
 mod message;
@@ -17,8 +18,8 @@ mod settings;
 mod state;
 
 pub use agent::{
-    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, HeldAddress, Lane, Lifetime,
-    LineAnswer, LineRequest, Step, StepOutcome,
+    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, FollowingMemory, HeldAddress,
+    Lane, Lifetime, LineAnswer, LineRequest, ReplicaView, Step, StepOutcome,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{
@@ -26,8 +27,9 @@ pub use cluster::{
 };
 pub use gtid::{Comparison, GtidView, LogEnd, LogSeen, compare_own, is_gtid_subset};
 pub use message::{
-    AgentStatus, Approached, DOCTOR, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition, Order,
-    OrderId, PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent, ToMonitor,
+    AgentStatus, Approached, Astray, DOCTOR, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition,
+    Order, OrderId, PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent,
+    ToMonitor,
 };
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor::Checkup;
+use crate::following::{Junction, Source};
 use crate::gtid::GtidView;
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
@@ -83,6 +84,9 @@ pub struct Order {
     pub state: HostState,
     pub roles: BTreeSet<Role>,
     pub active_master: Option<HostName>,
+    /// For a replica: the active master, as soon as it takes writes.
+    #[serde(default)]
+    pub source: Option<Box<Source>>,
     pub writer: Option<Promotion>,
     /// Give back this epoch and every smaller one.
     pub release: Option<Epoch>,
@@ -96,16 +100,25 @@ pub struct Order {
 impl Order {
     /// Whether both ask for the same, whatever their numbers.
     pub fn asks_the_same(&self, other: &Order) -> bool {
-        (&self.state, &self.roles, &self.active_master, &self.writer, self.release, self.terms, self.absolved)
-            == (
-                &other.state,
-                &other.roles,
-                &other.active_master,
-                &other.writer,
-                other.release,
-                other.terms,
-                other.absolved,
-            )
+        (
+            &self.state,
+            &self.roles,
+            &self.active_master,
+            &self.source,
+            &self.writer,
+            self.release,
+            self.terms,
+            self.absolved,
+        ) == (
+            &other.state,
+            &other.roles,
+            &other.active_master,
+            &other.source,
+            &other.writer,
+            other.release,
+            other.terms,
+            other.absolved,
+        )
     }
 }
 
@@ -260,6 +273,15 @@ impl LeaseStatus {
     }
 }
 
+/// A replica that does not replicate from the active master.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Astray {
+    /// For people.
+    pub text: String,
+    /// It can't be shown where it would have to go on: nothing is tried before that changes.
+    pub refused: bool,
+}
+
 /// Everything an agent has to say, sent whenever a part of it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AgentStatus {
@@ -284,6 +306,11 @@ pub struct AgentStatus {
     /// The server that this one replicates from.
     pub source_ip: Option<IpAddr>,
     pub gtid: Option<GtidView>,
+    /// The end of this server's log when it had caught up for this choice of a writer.
+    #[serde(default)]
+    pub junction: Option<(Epoch, Junction)>,
+    #[serde(default)]
+    pub astray: Option<Astray>,
     pub uptime: Duration,
     pub boot_id: String,
 }

@@ -27,6 +27,8 @@ impl HostMode {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HostSettings {
     pub ip: IpAddr,
+    /// Of the server.
+    pub port: u16,
     pub mode: HostMode,
     /// The other master; `None` for a slave, whose peer is the active master.
     pub peer: Option<HostName>,

@@ -175,6 +175,7 @@ fn is_executable(path: &Path) -> bool {
 fn host_settings(host: &mmm_config::HostSettings) -> HostSettings {
     HostSettings {
         ip: host.ip,
+        port: host.mysql_port,
         mode: match host.mode {
             HostMode::Master => mmm_core::HostMode::Master,
             HostMode::Slave => mmm_core::HostMode::Slave,

@@ -2,6 +2,8 @@
 //!
 //! Names of result columns are not chosen here: rows are read by name, with the names of both families.
 
+mod change;
+
 use std::fmt;
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ mod identity;
 mod line;
 mod record;
 mod replica;
+mod repoint;
 mod session;
 mod threads;
 
@@ -31,5 +32,6 @@ pub use grants::{AccountKind, grants};
 pub use identity::Identity;
 pub use line::ClosedWatch;
 pub use replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, ThreadState, WaitOutcome};
+pub use repoint::{Channel, GtidUse, Repoint, StartAt};
 pub use session::{ReadOnlyOutcome, Session, probe_accepts};
 pub use threads::ClientThread;

@@ -28,6 +28,11 @@ impl Record {
         self.fields.first().and_then(|(_, value)| value.as_deref())
     }
 
+    /// Every column in the order of the answer.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
     pub(crate) fn from_row(row: &Row) -> Self {
         let value = |index| row.as_ref(index).and_then(as_text);
         let columns = row.columns_ref().iter().enumerate();

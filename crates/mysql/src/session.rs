@@ -5,6 +5,7 @@
 
 mod read_only;
 mod replication;
+mod repointing;
 
 use std::fmt;
 use std::future::Future;

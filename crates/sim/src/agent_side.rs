@@ -1,9 +1,10 @@
 //! The shell around an agent's mind: its looks at the server and the kernel, its files, its sessions and its peers.
 
+use mmm_core::following::{Running, ServerAddress};
 use mmm_core::lease::Durable;
 use mmm_core::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, AgentStatus, HeldAddress, HostName,
-    PeerAnswer, PeerRequest, RoleName, ServerView, Takeover, ToAgent,
+    PeerAnswer, PeerRequest, ReplicaView, RoleName, ServerView, Takeover, ToAgent,
 };
 
 use crate::happening::{Happening, Node, Sample, ToMonitor};
@@ -432,11 +433,34 @@ impl World {
         self.put_in(after, Happening::LookAnswered { life, host: name.clone(), asked, sample });
     }
 
+    /// Hosts that are no masters replicate from one server, at first from the first master.
+    fn show_replica(&mut self, name: &HostName, asked: u64) {
+        let index = settings::NAMES.iter().position(|host| *host == name.as_str()).unwrap_or_default();
+        let Some(host) = self.hosts.get(name).filter(|host| index > 1 && host.server.answers()) else {
+            return;
+        };
+        let follows = host.server.follows.as_ref().map_or(settings::NAMES[0], HostName::as_str);
+        let last = settings::NAMES.iter().position(|host| *host == follows).unwrap_or_default();
+        let view = ReplicaView {
+            source: ServerAddress {
+                host: settings::ip(32 + u8::try_from(last).unwrap_or_default()).to_string(),
+                port: 3306,
+            },
+            source_id: 0,
+            by_gtid: true,
+            running: Running { receives: host.server.receiving, applies: host.server.applying },
+            slave_pos: String::new(),
+        };
+        let asked = host.clock.read(asked);
+        self.tell_agent(name, AgentEvent::ReplicaSeen(Some(view), asked));
+    }
+
     pub(crate) fn answer_look(&mut self, life: u64, name: &HostName, asked: u64, mut sample: Sample) {
         let again = Happening::LookAnswered { life, host: name.clone(), asked, sample: sample.clone() };
         if !self.agent_lives(life, name) || self.stands_still(name, &again) {
             return;
         }
+        self.show_replica(name, asked);
         let Some(host) = self.hosts.get(name) else { return };
         if matches!(sample.view, ServerView::Silent { .. }) {
             if !host.server.frozen {

@@ -31,6 +31,8 @@ pub(crate) struct Server {
     /// The receiving and the applying thread of the replication.
     pub(crate) receiving: bool,
     pub(crate) applying: bool,
+    /// Whom a replica was pointed at. What it gets does not depend on it here: a replica gets the rows of all others.
+    pub(crate) follows: Option<HostName>,
     /// Rows written here by clients.
     pub(crate) own: u64,
     /// Rows of each other host.
@@ -49,6 +51,7 @@ impl Server {
             lock_held: false,
             receiving: true,
             applying: true,
+            follows: None,
             own: 0,
             copied: BTreeMap::new(),
             pending: Vec::new(),

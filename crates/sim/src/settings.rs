@@ -57,6 +57,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
     };
     let host = |index: usize| HostSettings {
         ip: ip(32 + u8::try_from(index).unwrap_or_default()),
+        port: 3306,
         mode: if index < 2 { HostMode::Master } else { HostMode::Slave },
         peer: (index < 2).then(|| HostName::from(NAMES[1 - index])),
     };

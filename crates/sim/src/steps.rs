@@ -1,5 +1,6 @@
 //! How the steps of an agent take effect on its host: each takes time, some wait, some fail.
 
+use mmm_core::following::{How, Running};
 use mmm_core::lease::kernel_lifetime;
 use mmm_core::{AgentEvent, HostName, Lifetime, LogPosition, Role, Step, StepOutcome, Takeover};
 
@@ -147,6 +148,9 @@ impl World {
 
     fn act_on_server(&mut self, name: &HostName, step: &Step, tries: u64) -> Attempt {
         let failed = |why: &str| Attempt::Ended(StepOutcome::Failed(why.to_owned()));
+        if let Step::Follow { source, start } = step {
+            return self.act_on_replica(name, &source.host, *start, tries);
+        }
         let late = self.random.one_in(2);
         let behind: u64 = self
             .hosts
@@ -160,6 +164,7 @@ impl World {
             .sum();
         let forged = self.options.sabotage == Sabotage::ForgedCatchUp;
         let Some(host) = self.hosts.get_mut(name) else { return failed("no such host") };
+        let chosen = host.chosen.as_ref().map(|(_, received)| received.clone()).unwrap_or_default();
         let server = &mut host.server;
         if !server.running {
             return failed("connection refused");
@@ -196,10 +201,12 @@ impl World {
                     server.receiving = false;
                 }
                 let reached = match takeover {
-                    Takeover::After(position) => server
-                        .copied
-                        .get(position.file.as_str())
-                        .is_some_and(|copied| copied.applied >= position.position),
+                    // A real server applies one log in its order: whatever came before the position is applied too.
+                    Takeover::After(position) => {
+                        let copied = server.copied.get(position.file.as_str());
+                        copied.is_some_and(|copied| copied.applied >= position.position)
+                            && server.has_applied(&chosen)
+                    }
                     Takeover::Keep | Takeover::Fresh | Takeover::AskSource | Takeover::Lost => {
                         server.has_applied(&server.received())
                     }
@@ -218,12 +225,47 @@ impl World {
                 }
             }
             Step::EndClients
+            | Step::Follow { .. }
+            | Step::LeaveGtid { .. }
             | Step::AddAddress(..)
             | Step::DropAddress(_)
             | Step::KeepAddresses(_)
             | Step::KillServer => {}
         }
         done
+    }
+
+    /// A replica is pointed elsewhere: at once, late, in vain, or half.
+    fn act_on_replica(&mut self, name: &HostName, source: &HostName, start: Running, tries: u64) -> Attempt {
+        let luck = self.random.between(0, 9);
+        let Some(host) = self.hosts.get_mut(name) else {
+            return Attempt::Ended(StepOutcome::Failed("no such host".to_owned()));
+        };
+        let server = &mut host.server;
+        if server.writable && server.running {
+            invariants::followers::broken(self, name, source);
+            return Attempt::Ended(StepOutcome::Done);
+        }
+        if !server.running || (server.frozen && tries >= PATIENCE) {
+            return Attempt::Ended(StepOutcome::Failed("no answer".to_owned()));
+        }
+        let hangs = server.frozen || (luck == 0 && tries < PATIENCE);
+        if hangs {
+            return Attempt::Later;
+        }
+        Attempt::Ended(match luck {
+            1 => {
+                (server.receiving, server.applying) = (false, false);
+                StepOutcome::Failed("the connection was lost behind STOP SLAVE".to_owned())
+            }
+            2 => StepOutcome::Refused("its place is not known".to_owned()),
+            3 => StepOutcome::NotYet("behind".to_owned()),
+            _ => {
+                server.follows = Some(source.clone());
+                (server.receiving, server.applying) = (start.receives, start.applies);
+                StepOutcome::Followed { how: How::ByGtid, slave_pos: String::new() }
+            }
+        })
     }
 
     pub(crate) fn end_step(&mut self, life: u64, name: &HostName, step: Step, outcome: StepOutcome) {

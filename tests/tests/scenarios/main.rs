@@ -32,6 +32,7 @@ mod overlap;
 mod protocol1_agent;
 mod protocol1_monitor;
 mod repairs;
+mod replicas;
 mod server_lost;
 mod sides;
 mod state_files;

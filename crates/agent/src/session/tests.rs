@@ -154,6 +154,7 @@ async fn a_monitor_that_falls_silent_loses_the_session_but_not_yet_its_place() {
     scene.begin().await;
     let terms = LeaseTerms { length: LeaseLength::GREATEST, ..LeaseTerms::default() };
     let order = Order {
+        source: None,
         id: OrderId { instance: 1, number: 1 },
         state: HostState::Online,
         roles: std::collections::BTreeSet::new(),

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::following::{FollowingDesk, FollowingMemory, ReplicaView};
 use super::lease::{Fencing, LeaseDesk};
 use super::protocol1::{LineAnswer, LineDesk, LineRequest};
-use super::report::log_roles;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
@@ -64,6 +64,8 @@ pub struct AgentMemory {
     pub last_reading: Option<Moment>,
     /// The greatest generation of the monitor's state that was shown.
     pub generation: u64,
+    #[serde(default)]
+    pub following: FollowingMemory,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub enum AgentEvent {
         /// Whether the thread that receives from the source runs.
         receiving: Option<bool>,
     },
+    /// How the server replicates, `None` where that is not set up, and when it was asked.
+    ReplicaSeen(Option<ReplicaView>, Moment),
     AddressesSeen(BTreeSet<HeldAddress>),
     /// A session with the monitor began; its renewals go over no other.
     SessionBegan {
@@ -174,13 +178,14 @@ pub enum AgentAction {
 pub struct AgentMind {
     pub(super) settings: AgentSettings,
     pub(super) memory: AgentMemory,
-    saved: AgentMemory,
+    pub(super) saved: AgentMemory,
     pub(super) next_memory: u64,
     /// The number of the last memory that is surely kept.
-    memory_saved: u64,
+    pub(super) memory_saved: u64,
     save_again_at: Option<Moment>,
     pub(super) lease: LeaseDesk,
     pub(super) lines: LineDesk,
+    pub(super) following: FollowingDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -234,6 +239,7 @@ impl AgentMind {
         });
         Self {
             lease: LeaseDesk::new(promiser, durable, never_written, first_contact),
+            following: FollowingDesk::default(),
             settings,
             saved: memory.clone(),
             next_memory: 1,
@@ -285,6 +291,7 @@ impl AgentMind {
                     self.receiving = receiving;
                 }
             }
+            AgentEvent::ReplicaSeen(view, asked) => self.take_in_replica(view, asked),
             AgentEvent::AddressesSeen(addresses) => self.addresses = Some(addresses),
             AgentEvent::SessionBegan { session, lineage } => self.begin_session(session, lineage),
             AgentEvent::SessionEnded { session } => {
@@ -314,12 +321,6 @@ impl AgentMind {
         self.finish(now, &mut actions);
         self.answer_lines(now, &mut actions);
         actions
-    }
-
-    /// Up to which number memories are kept; what has not changed needs no new file.
-    pub(super) fn memory_kept(&self) -> u64 {
-        let all = self.memory_saved + 1 == self.next_memory && self.memory == self.saved;
-        if all { self.next_memory } else { self.memory_saved }
     }
 
     fn take_in_memory_saved(&mut self, now: Moment, number: u64, outcome: &Result<(), String>) {
@@ -379,7 +380,7 @@ impl AgentMind {
         let had_writer = before.as_ref().is_some_and(|order| order.writer.is_some());
         let roles_before = before.as_ref().map(|order| order.roles.clone()).unwrap_or_default();
         if roles_before != order.roles {
-            log_roles(&roles_before, &order.roles, actions);
+            super::report::log_roles(&roles_before, &order.roles, actions);
         }
         let master_before = before.as_ref().and_then(|order| order.active_master.clone());
         if master_before != order.active_master
@@ -454,8 +455,9 @@ impl AgentMind {
     ) {
         let lane = step.lane();
         self.busy.remove(&lane);
+        let Some(outcome) = self.take_in_following(now, step, outcome, actions) else { return };
         match outcome {
-            StepOutcome::Done => {
+            StepOutcome::Done | StepOutcome::CaughtUp(_) | StepOutcome::Followed { .. } => {
                 self.problem.remove(&lane);
                 self.step_done(now, step, actions);
             }
@@ -475,7 +477,9 @@ impl AgentMind {
                 self.problem.insert(lane, text);
             }
             StepOutcome::NotYet(progress) => self.step_goes_on(now, step, progress, actions),
-            StepOutcome::Failed(why) => self.step_failed(now, step, &why, actions),
+            StepOutcome::Failed(why) | StepOutcome::Refused(why) => {
+                self.step_failed(now, step, &why, actions);
+            }
         }
     }
 
@@ -539,6 +543,7 @@ impl AgentMind {
                 self.end_approach(*id, Ok(()));
             }
             Step::KillServer => self.lease.killed = true,
+            Step::Follow { .. } | Step::LeaveGtid { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! It carries out nothing. Two lanes of steps go on side by side, one for addresses and one for the server, so that an
 //! address never waits for a server that hangs.
 
+mod following;
 mod lease;
 mod mind;
 mod plan;
@@ -13,6 +14,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use following::{FollowingMemory, ReplicaView};
 pub use lease::Fencing;
 pub(crate) use lease::describe as describe_proof;
 pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};

@@ -18,6 +18,7 @@ impl AgentMind {
         {
             self.memory.caught_up_for = Some(promotion.epoch);
         }
+        self.tend_following();
         for lane in Lane::ALL {
             let waiting = self.retry_at.get(&lane).is_some_and(|at| now < *at);
             if self.busy.contains_key(&lane) || waiting {
@@ -44,7 +45,7 @@ impl AgentMind {
                 self.memory.holding |= *takeover == Takeover::Lost;
             }
             Step::StopReplication => self.memory.stopped_for_offline = true,
-            _ => {}
+            _ => self.note_following(step),
         }
     }
 
@@ -163,6 +164,7 @@ impl AgentMind {
     fn next_server_step(&self, now: Moment) -> Option<Step> {
         let ServerView::Up { writable } = self.server else { return None };
         self.next_write_step(now, writable)
+            .or_else(|| self.next_following_step(now))
             .or_else(|| self.next_replication_step())
             .or_else(|| self.approach.map(|(id, _)| Step::Approach(id)))
     }

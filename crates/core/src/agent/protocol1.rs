@@ -230,6 +230,7 @@ impl AgentMind {
             state,
             roles,
             active_master,
+            source: None,
             writer,
             release: None,
             terms: LeaseTerms::default(),

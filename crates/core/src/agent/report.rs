@@ -10,6 +10,12 @@ use crate::message::{AgentStatus, LeaseHeld, LeaseStatus, PromiseGiven, ServerVi
 use crate::names::Role;
 
 impl AgentMind {
+    /// Up to which number memories are kept; what has not changed needs no new file.
+    pub(super) fn memory_kept(&self) -> u64 {
+        let all = self.memory_saved + 1 == self.next_memory && self.memory == self.saved;
+        if all { self.next_memory } else { self.memory_saved }
+    }
+
     /// Only what is surely on disk is said of epochs.
     fn lease_status(&self) -> LeaseStatus {
         let durable = &self.lease.durable;
@@ -71,6 +77,8 @@ impl AgentMind {
             holding: self.memory.holding,
             source_ip: self.source_ip,
             gtid: self.gtid.clone(),
+            junction: self.junction(),
+            astray: self.astray(),
             // Both belong to the host and are filled in by the shell when it sends.
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),

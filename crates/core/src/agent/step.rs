@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::following::{How, Junction, Running, Source};
 use crate::message::{LogPosition, OrderId, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
@@ -49,6 +50,16 @@ pub enum Step {
     StopReceiving,
     ResumeReceiving,
     Approach(OrderId),
+    /// Replicate from the active master, with these threads running afterwards.
+    Follow {
+        source: Box<Source>,
+        start: Running,
+    },
+    /// Go by file and position again, from where something was applied after this.
+    LeaveGtid {
+        since: String,
+        start: Running,
+    },
     /// SIGKILL to the server.
     KillServer,
 }
@@ -68,7 +79,9 @@ impl Step {
             | Self::StartReplication
             | Self::StopReceiving
             | Self::ResumeReceiving
-            | Self::Approach(_) => Lane::Server,
+            | Self::Approach(_)
+            | Self::Follow { .. }
+            | Self::LeaveGtid { .. } => Lane::Server,
         }
     }
 
@@ -90,6 +103,8 @@ impl Step {
             Self::StopReceiving => "stop receiving from the old writer".to_owned(),
             Self::ResumeReceiving => "receive from the old writer again".to_owned(),
             Self::Approach(_) => "catch up before a planned move".to_owned(),
+            Self::Follow { source, .. } => format!("replicate from the active master '{}'", source.host),
+            Self::LeaveGtid { .. } => "replicate by file and position again".to_owned(),
         }
     }
 }
@@ -98,6 +113,15 @@ impl Step {
 pub enum StepOutcome {
     Done,
     Position(LogPosition),
+    /// Everything that could be had is applied, and the server's own log ends here.
+    CaughtUp(Box<Junction>),
+    /// The replica was pointed elsewhere, having applied this before.
+    Followed {
+        how: How,
+        slave_pos: String,
+    },
+    /// It can't be done as things are, and nothing was changed; why, for people.
+    Refused(String),
     /// Somebody holds a lock that the step would have to wait for; nothing was left behind.
     LockHeld,
     /// It goes on, but a short turn is over, so that a more urgent step need not wait; how far it is, for people.

@@ -98,6 +98,11 @@ impl Host {
         self.agent.status.server.is_up()
     }
 
+    /// The agent says that its replica can't follow the active master.
+    pub(super) fn is_refused(&self) -> bool {
+        self.agent.connected && self.agent.status.astray.as_ref().is_some_and(|astray| astray.refused)
+    }
+
     pub(super) fn take_in_status(&mut self, now: Moment, status: AgentStatus) {
         let agent = &mut self.agent;
         match status.server {

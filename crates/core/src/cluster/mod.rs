@@ -5,6 +5,7 @@
 
 mod command;
 mod event;
+mod followers;
 mod host;
 mod keeper;
 mod lease;
@@ -470,6 +471,7 @@ impl Cluster {
                 .collect(),
             writer: writer.filter(|_| granted_to.as_ref() == Some(name)).and_then(|slot| slot.grant.clone()),
             active_master: self.told_active_master(name, granted_to),
+            source: self.source_for(name),
             release: self.release_for(name),
             terms: self.settings.terms,
             absolved: self.hosts.get(name).is_some_and(|host| {

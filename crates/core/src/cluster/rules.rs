@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) mysql: bool,
     pub(super) threads: bool,
     pub(super) backlog: bool,
+    /// Its agent has found that it can't follow the active master: no witness is needed for that.
+    pub(super) refused: bool,
     pub(super) is_active_master: bool,
     /// The agent of the active master says that its server is well.
     pub(super) vouched: bool,
@@ -71,7 +73,7 @@ impl Facts {
     }
 
     fn replicates(&self) -> bool {
-        self.threads && self.backlog
+        self.threads && self.backlog && !self.refused
     }
 
     fn peer_is_witness(&self) -> bool {
@@ -104,6 +106,9 @@ fn judge_online(facts: &Facts) -> Option<(Rule, HostState)> {
     }
     if !facts.alive() {
         return None;
+    }
+    if facts.refused && !facts.is_active_master {
+        return Some((Rule::ReplicationBroken, HostState::ReplicationFail));
     }
     let witness = facts.peer_is_witness() && facts.peer_online_for >= FRESHLY_ONLINE;
     if facts.is_active_master || !witness {
@@ -162,7 +167,7 @@ fn judge_replication(facts: &Facts) -> Option<(Rule, HostState)> {
     if !facts.alive() {
         return Some((Rule::LostWhileReplicationBad, HostState::HardOffline));
     }
-    if facts.replicates() || !facts.peer_online {
+    if facts.replicates() || (!facts.peer_online && !facts.refused) {
         if facts.flapping {
             return Some((Rule::ReplicationWellButFlapping, HostState::AwaitingRecovery));
         }
@@ -187,6 +192,7 @@ mod tests {
             mysql: true,
             threads: true,
             backlog: true,
+            refused: false,
             is_active_master: false,
             vouched: false,
             holds_lease: false,
@@ -344,6 +350,19 @@ mod tests {
             assert_eq!(next(&Facts { ping: false, ..alone }), Some(HardOffline));
             assert_eq!(next(&Facts { mysql: false, ..alone }), Some(HardOffline));
         }
+    }
+
+    #[test]
+    fn a_replica_that_can_not_follow_fails_without_a_witness_and_stays_so() {
+        let facts = Facts { refused: true, threads: false, peer_online_for: Duration::ZERO, ..well(Online) };
+        assert_eq!(judge(&facts), Some((Rule::ReplicationBroken, ReplicationFail)));
+        assert_eq!(next(&Facts { is_active_master: true, ..facts }), None);
+        let alone = Facts { refused: true, threads: false, peer_online: false, ..well(ReplicationFail) };
+        assert_eq!(next(&alone), None);
+        assert_eq!(
+            next(&Facts { refused: true, threads: false, ..well(HardOffline) }),
+            Some(ReplicationFail)
+        );
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl Cluster {
             if let Some(problem) = host.agent.status.problem.as_ref().filter(|_| host.agent.connected) {
                 warnings.push(format!("Warning: host {name}: {problem}"));
             }
+            if let Some(astray) = host.agent.status.astray.as_ref().filter(|_| host.agent.connected) {
+                warnings.push(format!("Warning: host {name}: {}", astray.text));
+            }
             if host.agent.connected && host.agent.status.server == ServerView::Refusing {
                 warnings.push(format!(
                     "Warning: host {name}: its server lets the agent not in, so the agent can't open or close it for writes; see the agent's log and its account's grants"

@@ -209,6 +209,7 @@ fn order(number: u64, labels: &[&str], active_master: &str) -> Order {
         state: HostState::Online,
         roles: roles(labels),
         active_master: Some(active_master.into()),
+        source: None,
         writer: None,
         release: Some(Epoch { number: 3, origin: 7 }),
         terms: LeaseTerms::default(),

@@ -4,5 +4,6 @@
 
 mod read_only;
 mod replication;
+mod repointing;
 mod rig;
 mod sessions;

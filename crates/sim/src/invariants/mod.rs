@@ -2,6 +2,7 @@
 
 pub(crate) mod caught_up;
 mod epochs;
+pub(crate) mod followers;
 pub(crate) mod lanes;
 mod liveness;
 mod one_address;

@@ -325,6 +325,7 @@ impl Fixture {
             state,
             roles: roles.iter().cloned().collect(),
             active_master: Some(HostName::from(master)),
+            source: None,
             release: Some(greatest).filter(|greatest| writer.is_none() && *greatest > Epoch::NONE),
             writer,
             terms: self.terms,

@@ -3,6 +3,7 @@
 mod addresses;
 mod fencing;
 mod fixture;
+mod following;
 mod lease;
 mod orders;
 mod promises;

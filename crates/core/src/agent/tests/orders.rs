@@ -237,6 +237,7 @@ fn a_hold_outlives_a_time_without_any_writer() {
     fixture.run();
     let id = OrderId { instance: 1, number: 9 };
     let nobody = Order {
+        source: None,
         id,
         state: HostState::HardOffline,
         roles: BTreeSet::new(),

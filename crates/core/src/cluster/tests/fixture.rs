@@ -42,8 +42,12 @@ fn roles(hosts: &[&str], readers: &[&str], reader_ips: &[u8]) -> BTreeMap<RoleNa
 
 /// The tutorial's two masters.
 pub(super) fn pair() -> Settings {
-    let master =
-        |last, peer: &str| HostSettings { ip: ip(last), mode: HostMode::Master, peer: Some(peer.into()) };
+    let master = |last, peer: &str| HostSettings {
+        ip: ip(last),
+        port: 3306,
+        mode: HostMode::Master,
+        peer: Some(peer.into()),
+    };
     Settings {
         instance: 7,
         hosts: BTreeMap::from([("db1".into(), master(32, "db2")), ("db2".into(), master(33, "db1"))]),
@@ -68,7 +72,7 @@ pub(super) fn pair() -> Settings {
 pub(super) fn four() -> Settings {
     let mut settings = pair();
     for (name, last) in [("db3", 36), ("db4", 37)] {
-        let slave = HostSettings { ip: ip(last), mode: HostMode::Slave, peer: None };
+        let slave = HostSettings { ip: ip(last), port: 3306, mode: HostMode::Slave, peer: None };
         settings.hosts.insert(name.into(), slave);
     }
     settings.roles = roles(&["db1", "db2"], &["db1", "db2", "db3", "db4"], &[41, 42, 43, 44]);

@@ -2,6 +2,7 @@
 
 mod commands;
 mod fixture;
+mod followers;
 mod host;
 mod lease;
 mod moving;

@@ -1,0 +1,295 @@
+//! The part of the server lane that points a replica at the active master.
+//!
+//! What is possible is decided by `mmm_core::following`; here the server is asked, stopped, told and asked again.
+
+use std::time::Duration;
+
+use mmm_core::following::{
+    Applied, How, Junction, Running, ServerAddress, ServerIdentity, Source, Stand, Verdict, judge,
+};
+use mmm_core::{LogPosition, ReplicaView, StepOutcome};
+use mmm_mysql::{
+    Channel, Coordinates, GtidState, GtidUse, Identity, Repoint, ServerError, StartAt, ThreadState,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::server_steps::{QUICK, REPLICATION_LIMIT, ServerLane, TURN};
+
+/// How long the new source may take to send its first answer before the step goes on without having heard it.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(5);
+const CONNECTED_LOOKS: u32 = 5;
+/// A new writer's clients wait for this, so it is rather left out.
+const NOTE_LIMIT: Duration = Duration::from_millis(500);
+
+/// What the mind wants to know of replication at every look.
+pub(crate) fn replica_view(channel: &Channel, slave_pos: String) -> ReplicaView {
+    ReplicaView {
+        source: address(channel),
+        source_id: channel.status.source_server_id,
+        by_gtid: channel.gtid != GtidUse::No,
+        running: running(channel),
+        slave_pos,
+    }
+}
+
+fn address(channel: &Channel) -> ServerAddress {
+    ServerAddress { host: channel.status.source_host.clone(), port: channel.status.source_port }
+}
+
+/// A thread that stopped over an error is one that is wanted.
+fn running(channel: &Channel) -> Running {
+    let status = &channel.status;
+    Running {
+        receives: status.io != ThreadState::No || status.io_error.is_some(),
+        applies: status.sql != ThreadState::No || status.sql_error.is_some(),
+    }
+}
+
+fn position(coordinates: &Coordinates) -> LogPosition {
+    LogPosition { file: coordinates.file.clone(), position: coordinates.pos }
+}
+
+fn identity(identity: &Identity) -> ServerIdentity {
+    ServerIdentity { server_id: identity.server_id, uuid: identity.uuid.clone() }
+}
+
+fn stand(own: &Identity, channel: &Channel, gtid: &GtidState) -> Stand {
+    let status = &channel.status;
+    Stand {
+        own: identity(own),
+        source: address(channel),
+        source_id: status.source_server_id,
+        by_gtid: channel.gtid != GtidUse::No,
+        running: running(channel),
+        connected: status.io == ThreadState::Yes,
+        received: status.received.as_ref().map(position),
+        applied: status.applied.as_ref().map(position),
+        binlog_state: gtid.binlog_state.clone(),
+        slave_pos: gtid.slave_pos.clone(),
+    }
+}
+
+impl ServerLane {
+    /// Where this server's own log ends, and how much of the old writer's it had applied. `None` where it can't be said
+    /// for certain: replicas then go by GTID, or not at all.
+    pub(crate) async fn note_junction(&mut self) -> Option<Junction> {
+        let noted = timeout(NOTE_LIMIT, self.read_junction()).await;
+        match noted {
+            Ok(Ok(junction)) => junction,
+            Ok(Err(error)) => {
+                tracing::warn!("The end of the log could not be noted for the replicas: {error}");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("The end of the log could not be noted for the replicas in {NOTE_LIMIT:?}");
+                None
+            }
+        }
+    }
+
+    async fn read_junction(&mut self) -> Result<Option<Junction>, ServerError> {
+        let session = self.session().await?;
+        let before = session.channel(QUICK).await?;
+        let own = session.log_position(QUICK).await?;
+        let gtid = session.gtid_state(QUICK).await?;
+        let after = session.channel(QUICK).await?;
+        let applied = |channel: &Option<Channel>| {
+            let status = &channel.as_ref()?.status;
+            Some(Applied {
+                source: address(channel.as_ref()?),
+                server_id: status.source_server_id,
+                position: position(status.applied.as_ref()?),
+            })
+        };
+        let quiet = applied(&before) == applied(&after) && own == session.log_position(QUICK).await?;
+        Ok(own.filter(|_| quiet).map(|own| Junction {
+            writer: identity(session.identity()),
+            own: position(&own),
+            applied: applied(&after),
+            gtid: gtid.binlog_state,
+        }))
+    }
+
+    async fn look(&mut self) -> Result<Option<(Channel, Stand)>, ServerError> {
+        let session = self.session().await?;
+        let Some(channel) = session.channel(QUICK).await? else { return Ok(None) };
+        let gtid = session.gtid_state(QUICK).await?;
+        let stand = stand(session.identity(), &channel, &gtid);
+        Ok(Some((channel, stand)))
+    }
+
+    pub(crate) async fn follow(
+        &mut self,
+        source: &Source,
+        start: Running,
+    ) -> Result<StepOutcome, ServerError> {
+        let until = Instant::now() + TURN;
+        loop {
+            let Some((_, stand)) = self.look().await? else {
+                return Ok(StepOutcome::Failed("its replication is not set up".to_owned()));
+            };
+            // Started since the mind looked last, perhaps.
+            let start = start.or(stand.running);
+            let outcome = match judge(source, &stand) {
+                Verdict::There => {
+                    self.start(start).await?;
+                    return Ok(StepOutcome::Done);
+                }
+                Verdict::Repoint(_) => return self.stop_and_repoint(source, start).await,
+                Verdict::Wait(what) => StepOutcome::NotYet(what),
+                Verdict::Refuse(why) => StepOutcome::Refused(why),
+            };
+            // An earlier attempt may have left it stopped, and it is to go on as it is.
+            if stand.running != start {
+                self.start(start).await?;
+            }
+            if matches!(outcome, StepOutcome::Refused(_)) || Instant::now() >= until {
+                return Ok(outcome);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    async fn start(&mut self, start: Running) -> Result<(), ServerError> {
+        self.session().await?.start_threads(start.receives, start.applies, REPLICATION_LIMIT).await
+    }
+
+    /// Only a server whose threads stand still can be judged for good.
+    async fn stop_and_repoint(
+        &mut self,
+        source: &Source,
+        start: Running,
+    ) -> Result<StepOutcome, ServerError> {
+        self.session().await?.stop_replication(REPLICATION_LIMIT).await?;
+        let Some((before, stand)) = self.look().await? else {
+            return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
+        };
+        match judge(source, &stand) {
+            Verdict::Repoint(how) => self.repoint(source, start, how, &before, &stand).await,
+            Verdict::There => {
+                self.start(start).await?;
+                Ok(StepOutcome::Done)
+            }
+            Verdict::Wait(what) => {
+                self.start(start).await?;
+                Ok(StepOutcome::NotYet(what))
+            }
+            Verdict::Refuse(why) => {
+                self.start(start).await?;
+                Ok(StepOutcome::Refused(why))
+            }
+        }
+    }
+
+    async fn repoint(
+        &mut self,
+        source: &Source,
+        start: Running,
+        how: How,
+        before: &Channel,
+        stand: &Stand,
+    ) -> Result<StepOutcome, ServerError> {
+        let Some(account) = self.replication.get(&source.host).cloned() else {
+            self.start(start).await?;
+            return Ok(StepOutcome::Refused(format!(
+                "this host's configuration has no replication_user and replication_password for '{}': set them in mmm_common.conf",
+                source.host
+            )));
+        };
+        let at = match &how {
+            How::ByGtid => StartAt::Gtid(before.gtid),
+            How::ThroughGtid => StartAt::Gtid(GtidUse::SlavePos),
+            How::At(place) => StartAt::Log(Coordinates { file: place.file.clone(), pos: place.position }),
+        };
+        let to = Repoint { host: source.ip.to_string(), port: source.port, account, at };
+        self.session().await?.repoint(&to, REPLICATION_LIMIT).await?;
+        let Some(after) = self.session().await?.channel(QUICK).await? else {
+            return Ok(StepOutcome::Failed("its replication vanished while it was changed".to_owned()));
+        };
+        if let Some(text) = difference(&to, before, &after) {
+            // The channel points where it should, so it is started all the same.
+            tracing::error!("Replication was pointed at '{}', but {text}: set it right by hand", source.host);
+        }
+        self.start(start).await?;
+        if let Some(why) = self.first_error(start).await? {
+            return self.undo(why, start, &how, before).await;
+        }
+        Ok(StepOutcome::Followed { how, slave_pos: stand.slave_pos.clone() })
+    }
+
+    /// What the new source says at once; a source that says nothing for a while is no error.
+    async fn first_error(&mut self, start: Running) -> Result<Option<String>, ServerError> {
+        let until = Instant::now() + FIRST_ANSWER;
+        let mut connected = 0;
+        while start.receives && Instant::now() < until {
+            let Some(channel) = self.session().await?.channel(QUICK).await? else { return Ok(None) };
+            // It is connected a moment before the source looks for the place it is asked for.
+            connected += u32::from(channel.status.io == ThreadState::Yes);
+            if connected > CONNECTED_LOOKS {
+                return Ok(None);
+            }
+            if let (ThreadState::No, Some((code, text))) = (channel.status.io, channel.status.io_error) {
+                return Ok(Some(format!("{text} ({code})")));
+            }
+            sleep(POLL).await;
+        }
+        Ok(None)
+    }
+
+    /// The new source does not have what the replica asks it for: a channel by file and position gets its old place back.
+    async fn undo(
+        &mut self,
+        why: String,
+        start: Running,
+        how: &How,
+        before: &Channel,
+    ) -> Result<StepOutcome, ServerError> {
+        if let (How::ThroughGtid, Some(place)) = (how, &before.status.applied) {
+            let session = self.session().await?;
+            session.stop_replication(REPLICATION_LIMIT).await?;
+            session.repoint_back(before, place, REPLICATION_LIMIT).await?;
+            self.start(start).await?;
+        }
+        Ok(StepOutcome::Refused(format!("the new writer does not know its place: {why}")))
+    }
+
+    /// Once something came by GTID, the place behind it is known as file and position too.
+    pub(crate) async fn leave_gtid(
+        &mut self,
+        since: &str,
+        start: Running,
+    ) -> Result<StepOutcome, ServerError> {
+        self.session().await?.stop_replication(REPLICATION_LIMIT).await?;
+        let Some((channel, stand)) = self.look().await? else {
+            return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
+        };
+        let place = channel.status.applied.clone().filter(|place| !place.file.is_empty());
+        let Some(place) = place.filter(|_| stand.slave_pos != since && stand.by_gtid) else {
+            self.start(start).await?;
+            return Ok(StepOutcome::NotYet("nothing was applied from there yet".to_owned()));
+        };
+        self.session().await?.replicate_at(&StartAt::Log(place), REPLICATION_LIMIT).await?;
+        self.start(start).await?;
+        Ok(StepOutcome::Done)
+    }
+}
+
+/// What of the channel is not as it was asked for, or not as it was before.
+fn difference(to: &Repoint, before: &Channel, after: &Channel) -> Option<String> {
+    let there = (after.status.source_host.as_str(), after.status.source_port);
+    if there != (to.host.as_str(), to.port) {
+        return Some(format!("it says {}", address(after)));
+    }
+    if after.status.source_user != to.account.user {
+        return Some(format!("it logs in as '{}'", after.status.source_user));
+    }
+    let gtid = match &to.at {
+        StartAt::Gtid(gtid) => *gtid,
+        StartAt::Log(_) => GtidUse::No,
+    };
+    if after.gtid != gtid {
+        return Some(format!("its use of GTIDs is {:?} in place of {gtid:?}", after.gtid));
+    }
+    after.changed_option(before)
+}

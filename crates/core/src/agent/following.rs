@@ -1,0 +1,282 @@
+//! A replica follows the active master: when it is pointed there, and what is told when it can't be.
+//!
+//! Whether its place in the new log is known is asked by [`crate::following::judge`], with what the server says once its
+//! threads are stopped. Nothing here happens before the new writer is up, and nobody waits for it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::mind::{AgentAction, AgentMind, RETRY};
+use super::step::{Step, StepOutcome};
+use crate::cluster::LogLevel;
+use crate::following::{How, Junction, Running, ServerAddress, Source};
+use crate::lease::Epoch;
+use crate::message::{Astray, ServerView};
+use crate::moment::Moment;
+use crate::state::HostState;
+
+/// What could not be shown once is looked at again: the operator may have mended it.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
+
+/// The server's replication at the last look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaView {
+    pub source: ServerAddress,
+    /// 0 until the source was reached once.
+    pub source_id: u64,
+    pub by_gtid: bool,
+    /// Threads that run, or stopped by themselves.
+    pub running: Running,
+    /// What it applied last, by GTID.
+    pub slave_pos: String,
+}
+
+/// What has to be known again after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FollowingMemory {
+    /// The threads as they were before a repointing that may have stopped them.
+    stopped: Option<Running>,
+    /// The channel goes by GTID for a while only, since it had applied this.
+    through: Option<String>,
+    /// Where this server's own log began, by the choice that made it the writer.
+    junction: Option<(Epoch, Junction)>,
+}
+
+/// What is known of following, besides what is remembered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FollowingDesk {
+    /// Whether the server has been asked at all.
+    looked: bool,
+    /// `None` where replication is not set up.
+    view: Option<ReplicaView>,
+    believe_from: Moment,
+    source: Option<Box<Source>>,
+    retry_at: Moment,
+    astray: Option<Astray>,
+}
+
+impl AgentMind {
+    pub(super) fn take_in_replica(&mut self, view: Option<ReplicaView>, asked: Moment) {
+        if asked >= self.following.believe_from {
+            self.following.looked = true;
+            self.following.view = view;
+        }
+    }
+
+    /// Another writer is another question.
+    pub(super) fn tend_following(&mut self) {
+        let source = self.memory.order.as_ref().and_then(|order| order.source.clone());
+        if self.following.source != source {
+            self.following.source = source;
+            self.following.retry_at = Moment::ZERO;
+            self.following.astray = None;
+        }
+        if self.is_there() == Some(true) {
+            self.following.astray = None;
+        }
+        let by_file = self.view().is_some_and(|view| !view.by_gtid);
+        if by_file && self.memory.following.stopped.is_none() {
+            // Somebody has set it back by hand, or nothing came of it.
+            self.memory.following.through = None;
+        }
+    }
+
+    fn view(&self) -> Option<&ReplicaView> {
+        self.following.view.as_ref()
+    }
+
+    fn is_there(&self) -> Option<bool> {
+        let (source, view) = (self.following.source.as_ref()?, self.view()?);
+        Some(source.is_at(&view.source, view.source_id))
+    }
+
+    /// Only a host that has nothing to do with the writer role follows.
+    pub(super) fn next_following_step(&self, now: Moment) -> Option<Step> {
+        let idle = self.server == ServerView::Up { writable: false }
+            && self.promotion().is_none()
+            && self.memory.lease.is_none()
+            && self.ordered_state() != Some(HostState::AdminOffline);
+        let source = self.following.source.as_ref().filter(|source| source.host != self.settings.host)?;
+        if !idle || now < self.following.retry_at {
+            return None;
+        }
+        let (there, view) = (self.is_there()?, self.view()?);
+        let stopped_by_us = self.memory.stopped_for_offline || self.memory.holding;
+        let running = if stopped_by_us { Running::BOTH } else { view.running };
+        let start = self.memory.following.stopped.unwrap_or(running);
+        if start == Running::NEITHER {
+            // Somebody is at work on it, or has taken it out of service: it follows when it is started.
+            return None;
+        }
+        if !there || self.memory.following.stopped.is_some() {
+            return Some(Step::Follow { source: source.clone(), start });
+        }
+        let since = self.memory.following.through.as_ref()?;
+        let moved_on = view.by_gtid && view.slave_pos != *since;
+        (moved_on && view.running.applies).then(|| Step::LeaveGtid { since: since.clone(), start })
+    }
+
+    pub(super) fn note_following(&mut self, step: &Step) {
+        if let Step::Follow { start, .. } | Step::LeaveGtid { start, .. } = step {
+            self.memory.following.stopped = Some(*start);
+        }
+    }
+
+    /// Takes in the end of a step that has to do with following; what is left for everybody else is given back.
+    pub(super) fn take_in_following(
+        &mut self,
+        now: Moment,
+        step: &Step,
+        outcome: StepOutcome,
+        actions: &mut Vec<AgentAction>,
+    ) -> Option<StepOutcome> {
+        match (step, outcome) {
+            (Step::CatchUp(_), StepOutcome::CaughtUp(junction)) => {
+                let epoch = self.catching_up_for;
+                self.memory.following.junction = epoch.map(|epoch| (epoch, *junction));
+                Some(StepOutcome::Done)
+            }
+            (Step::CatchUp(_), StepOutcome::Done) => {
+                // An earlier note is of another catching up.
+                self.memory.following.junction = None;
+                Some(StepOutcome::Done)
+            }
+            (Step::Follow { source, start }, outcome) => {
+                self.following.believe_from = now;
+                self.end_follow(now, source, *start, outcome, actions);
+                None
+            }
+            (Step::LeaveGtid { .. }, outcome) => {
+                self.following.believe_from = now;
+                self.end_leave(now, outcome, actions);
+                None
+            }
+            (_, outcome) => Some(outcome),
+        }
+    }
+
+    fn end_follow(
+        &mut self,
+        now: Moment,
+        source: &Source,
+        start: Running,
+        outcome: StepOutcome,
+        actions: &mut Vec<AgentAction>,
+    ) {
+        match outcome {
+            StepOutcome::Followed { how, slave_pos } => {
+                let text = format!(
+                    "Replicating from the active master '{}' ({}) now, {}",
+                    source.host,
+                    source.address(),
+                    how.describe()
+                );
+                actions.push(AgentAction::Log(LogLevel::Info, text));
+                let for_a_while = match how {
+                    How::ThroughGtid => true,
+                    How::ByGtid => self.memory.following.through.is_some(),
+                    How::At(_) => false,
+                };
+                self.memory.following.through = for_a_while.then_some(slave_pos);
+                if let Some(view) = &mut self.following.view {
+                    view.by_gtid = !matches!(how, How::At(_));
+                }
+                // What was held came from the writer before.
+                self.memory.holding = false;
+                self.end_repointing(source, start);
+            }
+            StepOutcome::Refused(why) => {
+                self.memory.following.stopped = None;
+                self.following.retry_at = now + LOOK_AGAIN;
+                let text = format!("it can't follow the active master '{}': {why}", source.host);
+                self.go_astray(LogLevel::Error, &Astray { text, refused: true }, actions);
+            }
+            StepOutcome::NotYet(progress) => {
+                self.memory.following.stopped = None;
+                let text = format!("it does not follow the active master '{}' yet: {progress}", source.host);
+                self.go_astray(LogLevel::Info, &Astray { text, refused: false }, actions);
+            }
+            StepOutcome::Failed(why) => {
+                self.following.retry_at = now + RETRY;
+                let text = format!("it could not be pointed at the active master '{}': {why}", source.host);
+                self.go_astray(LogLevel::Error, &Astray { text, refused: false }, actions);
+            }
+            _ => self.end_repointing(source, start),
+        }
+    }
+
+    fn end_repointing(&mut self, source: &Source, start: Running) {
+        self.memory.following.stopped = None;
+        self.following.astray = None;
+        if start == Running::BOTH {
+            self.memory.stopped_for_offline = false;
+            self.stop_confirmed = false;
+        }
+        if let Some(view) = &mut self.following.view {
+            view.source = source.address();
+            view.running = start;
+        }
+    }
+
+    fn end_leave(&mut self, now: Moment, outcome: StepOutcome, actions: &mut Vec<AgentAction>) {
+        match outcome {
+            StepOutcome::NotYet(_) => {
+                self.memory.following.stopped = None;
+                self.following.retry_at = now + RETRY;
+            }
+            StepOutcome::Failed(why) | StepOutcome::Refused(why) => {
+                self.following.retry_at = now + RETRY;
+                let text = format!("its replication could not be put back to file and position: {why}");
+                self.go_astray(LogLevel::Error, &Astray { text, refused: false }, actions);
+            }
+            _ => {
+                self.memory.following.stopped = None;
+                self.memory.following.through = None;
+                if let Some(view) = &mut self.following.view {
+                    view.by_gtid = false;
+                }
+                let text = "Replication goes by file and position again".to_owned();
+                actions.push(AgentAction::Log(LogLevel::Info, text));
+            }
+        }
+    }
+
+    /// Told in the log when it begins or becomes worse, not whenever a figure in it has changed.
+    fn go_astray(&mut self, level: LogLevel, astray: &Astray, actions: &mut Vec<AgentAction>) {
+        let before = self.following.astray.replace(astray.clone());
+        let news = match before {
+            None => true,
+            Some(before) if level == LogLevel::Error => before != *astray,
+            Some(_) => false,
+        };
+        if news {
+            actions.push(AgentAction::Log(level, format!("This replica: {}", astray.text)));
+        }
+    }
+
+    pub(super) fn junction(&self) -> Option<(Epoch, Junction)> {
+        self.memory.following.junction.clone()
+    }
+
+    /// Where this replica is when it is not where it should be.
+    pub(super) fn astray(&self) -> Option<Astray> {
+        if let Some(astray) = &self.following.astray {
+            return Some(astray.clone());
+        }
+        let source = self.following.source.as_ref().filter(|source| source.host != self.settings.host)?;
+        let text = match &self.following.view {
+            None if !self.following.looked => return None,
+            None => "its replication is not set up".to_owned(),
+            Some(_) if self.is_there() == Some(true) => return None,
+            Some(view) => format!(
+                "it replicates{} from {}, not from the active master '{}' ({})",
+                if view.running == Running::NEITHER { " (stopped)" } else { "" },
+                view.source,
+                source.host,
+                source.address()
+            ),
+        };
+        Some(Astray { text, refused: false })
+    }
+}

@@ -1,0 +1,283 @@
+//! A replica that is told whom to follow.
+
+use super::fixture::{Fixture, UP, WRITABLE, epoch, position, writer};
+use crate::agent::*;
+use crate::following::{How, Junction, Running, ServerAddress, ServerIdentity, Source};
+use crate::message::{LogPosition, Order, Takeover};
+use crate::moment::Moment;
+use crate::state::HostState;
+
+const OLD: &str = "192.168.8.32";
+const NEW: &str = "192.168.8.33";
+
+fn source(last: &str) -> Source {
+    Source { host: "db2".into(), ip: last.parse().unwrap(), port: 3306, epoch: epoch(2), junction: None }
+}
+
+fn view(host: &str) -> ReplicaView {
+    ReplicaView {
+        source: ServerAddress { host: host.to_owned(), port: 3306 },
+        source_id: 12,
+        by_gtid: false,
+        running: Running::BOTH,
+        slave_pos: "0-12-40".to_owned(),
+    }
+}
+
+fn by_gtid(slave_pos: &str) -> ReplicaView {
+    ReplicaView { by_gtid: true, slave_pos: slave_pos.to_owned(), ..view(NEW) }
+}
+
+fn follow(start: Running) -> Step {
+    Step::Follow { source: Box::new(source(NEW)), start }
+}
+
+fn followed(how: How) -> StepOutcome {
+    StepOutcome::Followed { how, slave_pos: "0-12-40".to_owned() }
+}
+
+fn here() -> How {
+    How::At(LogPosition { file: "bin.000007".to_owned(), position: 900 })
+}
+
+impl Fixture {
+    fn replicates(&mut self, view: ReplicaView) {
+        self.step(AgentEvent::ReplicaSeen(Some(view), self.now));
+    }
+
+    /// The order that the monitor repeats, with a source.
+    fn told(&mut self, state: HostState, source: Option<Source>) {
+        let last = |fixture: &Self| fixture.saved.as_ref().and_then(|memory| memory.order.clone());
+        if last(self).is_none() {
+            self.order(state, &[], None);
+        }
+        let order = last(self).expect("an order was saved");
+        self.step(AgentEvent::Ordered(Order { state, source: source.map(Box::new), ..order }));
+    }
+
+    fn logged_times(&self, part: &str) -> usize {
+        self.log.iter().filter(|line| line.contains(part)).count()
+    }
+}
+
+/// A replica of the old writer, which knows of no new one.
+fn replica() -> Fixture {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.told(HostState::Online, None);
+    fixture.replicates(view(OLD));
+    assert_eq!(fixture.run(), []);
+    fixture
+}
+
+#[test]
+fn a_replica_follows_when_the_new_writer_is_named_and_not_before() {
+    let mut fixture = replica();
+    assert_eq!(fixture.status().astray, None);
+    fixture.told(HostState::Online, Some(source(NEW)));
+    assert_eq!(fixture.steps, [follow(Running::BOTH)]);
+    assert!(fixture.status().astray.unwrap().text.contains("replicates from 192.168.8.32:3306"));
+    fixture.end(&follow(Running::BOTH), followed(here()));
+    assert_eq!((fixture.steps.len(), fixture.status().astray), (0, None));
+    assert!(fixture.logged("INFO Replicating from the active master 'db2' (192.168.8.33:3306) now"));
+    fixture.replicates(view(NEW));
+    assert_eq!(fixture.steps, []);
+}
+
+#[test]
+fn a_replica_that_somebody_points_elsewhere_is_pointed_back() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(OLD)));
+    assert_eq!(fixture.steps, []);
+    fixture.replicates(view("192.168.8.99"));
+    assert!(matches!(&fixture.steps[..], [Step::Follow { .. }]));
+}
+
+#[test]
+fn what_was_seen_before_the_repointing_is_not_believed_after_it() {
+    let mut fixture = replica();
+    let before = fixture.now;
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.pass(200);
+    fixture.end(&follow(Running::BOTH), followed(here()));
+    fixture.step(AgentEvent::ReplicaSeen(Some(view(OLD)), before));
+    assert_eq!(fixture.steps, []);
+}
+
+#[test]
+fn threads_that_somebody_stopped_stay_stopped() {
+    let mut fixture = replica();
+    let receives_only = Running { receives: true, applies: false };
+    fixture.replicates(ReplicaView { running: receives_only, ..view(OLD) });
+    fixture.told(HostState::Online, Some(source(NEW)));
+    assert_eq!(fixture.steps, [follow(receives_only)]);
+}
+
+#[test]
+fn a_replica_that_somebody_stopped_altogether_follows_when_it_is_started() {
+    let mut fixture = replica();
+    fixture.replicates(ReplicaView { running: Running::NEITHER, ..view(OLD) });
+    fixture.told(HostState::Online, Some(source(NEW)));
+    assert_eq!(fixture.steps, []);
+    assert!(fixture.status().astray.unwrap().text.contains("(stopped) from 192.168.8.32:3306"));
+    fixture.replicates(view(OLD));
+    assert_eq!(fixture.steps, [follow(Running::BOTH)]);
+}
+
+#[test]
+fn threads_that_a_broken_attempt_stopped_are_started_by_the_next_even_of_another_worker() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), StepOutcome::Failed("no answer".to_owned()));
+    assert!(fixture.status().astray.is_some_and(|astray| !astray.refused));
+    let stopped = Running { receives: false, applies: false };
+    let mut again = fixture.restarted(500);
+    again.found();
+    again.addresses(&[], true);
+    again.sees(UP);
+    // It had come as far as the change.
+    again.replicates(ReplicaView { running: stopped, ..view(NEW) });
+    assert_eq!(again.steps, [follow(Running::BOTH)]);
+    again.end(&follow(Running::BOTH), StepOutcome::Done);
+    again.pass(5_000);
+    assert_eq!(again.steps, []);
+}
+
+#[test]
+fn a_failure_is_tried_again_and_told_once() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    for _ in 0..3 {
+        fixture.end(&follow(Running::BOTH), StepOutcome::Failed("no answer".to_owned()));
+        assert_eq!(fixture.steps, []);
+        fixture.pass(1_100);
+    }
+    assert_eq!(fixture.steps, [follow(Running::BOTH)]);
+    assert_eq!(fixture.logged_times("could not be pointed at"), 1);
+}
+
+#[test]
+fn a_refusal_is_reported_as_one_and_looked_at_again() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), StepOutcome::Refused("its place is not known".to_owned()));
+    let astray = fixture.status().astray.unwrap();
+    assert!(astray.refused && astray.text.contains("its place is not known"), "{astray:?}");
+    assert!(fixture.logged("ERROR This replica: it can't follow the active master 'db2'"));
+    fixture.pass(2_900);
+    assert_eq!(fixture.steps, []);
+    fixture.pass(200);
+    assert_eq!(fixture.steps, [follow(Running::BOTH)]);
+    // Mended by hand.
+    fixture.end(&follow(Running::BOTH), StepOutcome::Done);
+    assert_eq!(fixture.status().astray, None);
+}
+
+#[test]
+fn a_new_writer_is_followed_at_once_whatever_became_of_the_last_one() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), StepOutcome::Refused("its place is not known".to_owned()));
+    assert_eq!(fixture.steps, []);
+    fixture.told(HostState::Online, Some(Source { epoch: epoch(3), ..source(NEW) }));
+    assert_eq!(fixture.steps.len(), 1);
+}
+
+#[test]
+fn a_channel_put_on_gtid_for_a_while_goes_back_when_something_came_by_it() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), followed(How::ThroughGtid));
+    fixture.pass(100);
+    fixture.replicates(by_gtid("0-12-40"));
+    assert_eq!(fixture.steps, [], "nothing was applied from there yet");
+    fixture.replicates(by_gtid("0-13-41"));
+    let leave = Step::LeaveGtid { since: "0-12-40".to_owned(), start: Running::BOTH };
+    assert_eq!(fixture.steps, std::slice::from_ref(&leave));
+    fixture.end(&leave, StepOutcome::Done);
+    fixture.pass(100);
+    fixture.replicates(view(NEW));
+    fixture.pass(5_000);
+    assert_eq!(fixture.steps, []);
+}
+
+#[test]
+fn a_channel_that_always_goes_by_gtid_stays_so() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), followed(How::ByGtid));
+    fixture.pass(100);
+    fixture.replicates(by_gtid("0-13-41"));
+    assert_eq!(fixture.steps, []);
+}
+
+#[test]
+fn an_offline_replica_is_left_alone_and_comes_back_behind_the_new_writer() {
+    let mut fixture = replica();
+    fixture.told(HostState::AdminOffline, None);
+    assert_eq!(fixture.run(), [Step::StopReplication]);
+    fixture.told(HostState::AdminOffline, Some(source(NEW)));
+    let stopped = Running { receives: false, applies: false };
+    fixture.replicates(ReplicaView { running: stopped, ..view(OLD) });
+    assert_eq!(fixture.run(), []);
+    fixture.told(HostState::Online, Some(source(NEW)));
+    assert_eq!(fixture.steps, [follow(Running::BOTH)], "not started towards the old writer first");
+    fixture.end(&follow(Running::BOTH), followed(here()));
+    assert_eq!(fixture.run(), [], "everything runs already");
+}
+
+#[test]
+fn an_offline_replica_that_can_not_follow_is_started_where_it_is() {
+    let mut fixture = replica();
+    fixture.told(HostState::AdminOffline, None);
+    fixture.run();
+    fixture.told(HostState::Online, Some(source(NEW)));
+    fixture.end(&follow(Running::BOTH), StepOutcome::Refused("its place is not known".to_owned()));
+    assert_eq!(fixture.run(), [Step::StartReplication]);
+}
+
+#[test]
+fn neither_the_writer_nor_a_server_that_takes_writes_follows_anybody() {
+    let mut fixture = Fixture::writing();
+    fixture.replicates(view(OLD));
+    let order = fixture.saved.as_ref().and_then(|memory| memory.order.clone()).unwrap();
+    fixture.step(AgentEvent::Ordered(Order { source: Some(Box::new(source(NEW))), ..order }));
+    assert_eq!(fixture.run(), []);
+    let mut fixture = replica();
+    fixture.sees(WRITABLE);
+    fixture.told(HostState::Online, Some(source(NEW)));
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+}
+
+#[test]
+fn the_end_of_the_log_is_reported_by_the_choice_it_belongs_to_and_outlives_the_worker() {
+    let junction = Junction {
+        writer: ServerIdentity { server_id: 12, uuid: None },
+        own: position(),
+        applied: None,
+        gtid: "0-13-40".to_owned(),
+    };
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Fresh, false)));
+    let noted = StepOutcome::CaughtUp(Box::new(junction.clone()));
+    fixture.end(&Step::CatchUp(Takeover::Fresh), noted);
+    assert_eq!(fixture.status().junction, Some((epoch(1), junction.clone())));
+    fixture.run();
+    assert_eq!(fixture.status().server, WRITABLE);
+    assert_eq!(fixture.restarted(100).status().junction, Some((epoch(1), junction)));
+    // Another catching up of which nothing could be noted.
+    fixture.release();
+    fixture.run();
+    fixture.order(HostState::Online, &[writer()], Some((3, Takeover::Fresh, false)));
+    fixture.run();
+    assert_eq!(fixture.status().junction, None);
+    assert!(fixture.now > Moment::ZERO);
+}
+
+#[test]
+fn an_order_without_a_source_is_read_as_before() {
+    let fixture = replica();
+    let order = fixture.saved.and_then(|memory| memory.order).unwrap();
+    let mut value = serde_json::to_value(&order).unwrap();
+    assert!(value.as_object_mut().unwrap().remove("source").is_some());
+    assert_eq!(serde_json::from_value::<Order>(value).unwrap(), order);
+}

@@ -1,0 +1,92 @@
+//! Whom replicas are told to follow.
+
+use super::fixture::{Fixture, four};
+use crate::check::CheckKind;
+use crate::following::{Junction, ServerIdentity};
+use crate::lease::Epoch;
+use crate::message::{Astray, LogPosition, ServerView};
+use crate::state::HostState;
+
+fn junction() -> Junction {
+    Junction {
+        writer: ServerIdentity { server_id: 13, uuid: None },
+        own: LogPosition { file: "bin.000007".into(), position: 900 },
+        applied: None,
+        gtid: String::new(),
+    }
+}
+
+fn source_of(fixture: &Fixture, host: &str) -> Option<String> {
+    fixture.orders[host].source.as_ref().map(|source| source.host.to_string())
+}
+
+fn refused() -> Astray {
+    Astray { text: "it can't follow the active master 'db1': it is ahead".to_owned(), refused: true }
+}
+
+#[test]
+fn replicas_are_told_the_active_master_and_masters_are_not() {
+    let fixture = Fixture::running(four());
+    for host in ["db3", "db4"] {
+        let source = fixture.orders[host].source.clone().unwrap();
+        assert_eq!(source.host.as_str(), "db1");
+        assert_eq!((source.ip.to_string(), source.port), ("192.168.8.32".to_owned(), 3306));
+    }
+    for host in ["db1", "db2"] {
+        assert_eq!(source_of(&fixture, host), None);
+    }
+}
+
+#[test]
+fn replicas_hear_of_a_new_writer_when_it_serves_and_not_before() {
+    let mut fixture = Fixture::running(four());
+    fixture.report("db1", |status| status.server = ServerView::Gone);
+    fixture.tick();
+    for _ in 0..3 {
+        fixture.tick();
+        let serves = fixture.said["db2"].server.is_writable();
+        assert!(!serves);
+        assert_eq!(source_of(&fixture, "db3"), None, "the new writer is not up");
+    }
+    let epoch = fixture.said["db1"].lease.accepted;
+    fixture.report("db2", |status| {
+        status.junction = Some((Epoch { number: epoch.number + 9, ..epoch }, junction()));
+    });
+    fixture.settle();
+    fixture.settle();
+    assert_eq!(source_of(&fixture, "db3").as_deref(), Some("db2"));
+    let noted = |fixture: &Fixture| fixture.orders["db3"].source.as_ref().unwrap().junction.clone();
+    assert_eq!(noted(&fixture), None, "a note of a choice that is not this one");
+    let epoch = fixture.orders["db2"].writer.as_ref().unwrap().epoch;
+    fixture.report("db2", |status| status.junction = Some((epoch, junction())));
+    fixture.tick();
+    assert_eq!(noted(&fixture), Some(junction()));
+}
+
+#[test]
+fn a_replica_that_can_not_follow_fails_with_its_reason() {
+    let mut fixture = Fixture::running(four());
+    fixture.report("db3", |status| status.astray = Some(refused()));
+    fixture.tick();
+    assert_eq!(fixture.cluster.state_of("db3"), Some(HostState::ReplicationFail));
+    assert_eq!(fixture.cluster.state_of("db4"), Some(HostState::Online));
+    let shown = fixture.command("show");
+    assert!(
+        shown.contains("# Warning: host db3: it can't follow the active master 'db1': it is ahead"),
+        "{shown}"
+    );
+    fixture.report("db3", |status| status.astray = None);
+    fixture.good("db3", CheckKind::RepThreads);
+    fixture.tick();
+    assert_eq!(fixture.cluster.state_of("db3"), Some(HostState::Online));
+}
+
+#[test]
+fn a_replica_on_its_way_is_shown_and_keeps_its_state() {
+    let mut fixture = Fixture::running(four());
+    let text = "it replicates from 192.168.8.99:3306, not from the active master 'db1'".to_owned();
+    fixture.report("db3", |status| status.astray = Some(Astray { text, refused: false }));
+    fixture.tick();
+    assert_eq!(fixture.cluster.state_of("db3"), Some(HostState::Online));
+    assert!(fixture.command("show").contains("# Warning: host db3: it replicates from 192.168.8.99:3306"));
+}
