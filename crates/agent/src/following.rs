@@ -133,7 +133,7 @@ impl ServerLane {
             let start = start.or(stand.running);
             let outcome = match judge(source, &stand) {
                 Verdict::There => {
-                    self.start(start).await?;
+                    self.start_threads(start).await?;
                     return Ok(StepOutcome::Done);
                 }
                 Verdict::Repoint(_) => return self.stop_and_repoint(source, start).await,
@@ -142,7 +142,7 @@ impl ServerLane {
             };
             // An earlier attempt may have left it stopped, and it is to go on as it is.
             if stand.running != start {
-                self.start(start).await?;
+                self.start_threads(start).await?;
             }
             if matches!(outcome, StepOutcome::Refused(_)) || Instant::now() >= until {
                 return Ok(outcome);
@@ -151,7 +151,7 @@ impl ServerLane {
         }
     }
 
-    async fn start(&mut self, start: Running) -> Result<(), ServerError> {
+    pub(crate) async fn start_threads(&mut self, start: Running) -> Result<(), ServerError> {
         self.session().await?.start_threads(start.receives, start.applies, REPLICATION_LIMIT).await
     }
 
@@ -168,15 +168,15 @@ impl ServerLane {
         match judge(source, &stand) {
             Verdict::Repoint(how) => self.repoint(source, start, how, &before, &stand).await,
             Verdict::There => {
-                self.start(start).await?;
+                self.start_threads(start).await?;
                 Ok(StepOutcome::Done)
             }
             Verdict::Wait(what) => {
-                self.start(start).await?;
+                self.start_threads(start).await?;
                 Ok(StepOutcome::NotYet(what))
             }
             Verdict::Refuse(why) => {
-                self.start(start).await?;
+                self.start_threads(start).await?;
                 Ok(StepOutcome::Refused(why))
             }
         }
@@ -191,7 +191,7 @@ impl ServerLane {
         stand: &Stand,
     ) -> Result<StepOutcome, ServerError> {
         let Some(account) = self.replication.get(&source.host).cloned() else {
-            self.start(start).await?;
+            self.start_threads(start).await?;
             return Ok(StepOutcome::Refused(format!(
                 "this host's configuration has no replication_user and replication_password for '{}': set them in mmm_common.conf",
                 source.host
@@ -211,7 +211,7 @@ impl ServerLane {
             // The channel points where it should, so it is started all the same.
             tracing::error!("Replication was pointed at '{}', but {text}: set it right by hand", source.host);
         }
-        self.start(start).await?;
+        self.start_threads(start).await?;
         if let Some(why) = self.first_error(start).await? {
             return self.undo(why, start, &how, before).await;
         }
@@ -249,7 +249,7 @@ impl ServerLane {
             let session = self.session().await?;
             session.stop_replication(REPLICATION_LIMIT).await?;
             session.repoint_back(before, place, REPLICATION_LIMIT).await?;
-            self.start(start).await?;
+            self.start_threads(start).await?;
         }
         Ok(StepOutcome::Refused(format!("the new writer does not know its place: {why}")))
     }
@@ -266,11 +266,11 @@ impl ServerLane {
         };
         let place = channel.status.applied.clone().filter(|place| !place.file.is_empty());
         let Some(place) = place.filter(|_| stand.slave_pos != since && stand.by_gtid) else {
-            self.start(start).await?;
+            self.start_threads(start).await?;
             return Ok(StepOutcome::NotYet("nothing was applied from there yet".to_owned()));
         };
         self.session().await?.replicate_at(&StartAt::Log(place), REPLICATION_LIMIT).await?;
-        self.start(start).await?;
+        self.start_threads(start).await?;
         Ok(StepOutcome::Done)
     }
 }

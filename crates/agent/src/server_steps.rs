@@ -96,6 +96,7 @@ impl ServerLane {
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
+            Step::StartThreads(threads) => done(self.start_threads(*threads).await),
             Step::Approach(_) => self.approach().await,
             Step::Follow { source, start } => self.follow(source, *start).await,
             Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,

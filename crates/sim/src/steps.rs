@@ -219,6 +219,10 @@ impl World {
             Step::StartReplication => (server.receiving, server.applying) = (true, true),
             Step::StopReceiving => server.receiving = false,
             Step::ResumeReceiving => server.receiving = true,
+            Step::StartThreads(threads) => {
+                server.receiving |= threads.receives;
+                server.applying |= threads.applies;
+            }
             Step::Approach(_) => {
                 if behind > 50 {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is too far behind") };
@@ -258,12 +262,16 @@ impl World {
                 (server.receiving, server.applying) = (false, false);
                 StepOutcome::Failed("the connection was lost behind STOP SLAVE".to_owned())
             }
-            2 => StepOutcome::Refused("its place is not known".to_owned()),
-            3 => StepOutcome::NotYet("behind".to_owned()),
-            _ => {
-                server.follows = Some(source.clone());
+            luck => {
                 (server.receiving, server.applying) = (start.receives, start.applies);
-                StepOutcome::Followed { how: How::ByGtid, slave_pos: String::new() }
+                match luck {
+                    2 => StepOutcome::Refused("its place is not known".to_owned()),
+                    3 => StepOutcome::NotYet("behind".to_owned()),
+                    _ => {
+                        server.follows = Some(source.clone());
+                        StepOutcome::Followed { how: How::ByGtid, slave_pos: String::new() }
+                    }
+                }
             }
         })
     }

@@ -12,7 +12,7 @@ use super::step::{Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::following::{How, Junction, Running, ServerAddress, Source};
 use crate::lease::Epoch;
-use crate::message::{Astray, ServerView};
+use crate::message::{Astray, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::state::HostState;
 
@@ -117,6 +117,15 @@ impl AgentMind {
         (moved_on && view.running.applies).then(|| Step::LeaveGtid { since: since.clone(), start })
     }
 
+    /// What a repointing that broke off left stopped, as far as a new writer needs it to catch up: nothing more is to
+    /// come from a writer that is lost.
+    pub(super) fn threads_left_stopped(&self, takeover: &Takeover) -> Option<Running> {
+        let stopped = self.memory.following.stopped?;
+        let receives = stopped.receives && *takeover != Takeover::Lost;
+        let threads = Running { receives, ..stopped };
+        (threads != Running::NEITHER).then_some(threads)
+    }
+
     pub(super) fn note_following(&mut self, step: &Step) {
         if let Step::Follow { start, .. } | Step::LeaveGtid { start, .. } = step {
             self.memory.following.stopped = Some(*start);
@@ -140,6 +149,10 @@ impl AgentMind {
             (Step::CatchUp(_), StepOutcome::Done) => {
                 // An earlier note is of another catching up.
                 self.memory.following.junction = None;
+                Some(StepOutcome::Done)
+            }
+            (Step::StartThreads(_), StepOutcome::Done) => {
+                self.memory.following.stopped = None;
                 Some(StepOutcome::Done)
             }
             (Step::Follow { source, start }, outcome) => {

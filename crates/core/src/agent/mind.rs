@@ -543,7 +543,7 @@ impl AgentMind {
                 self.end_approach(*id, Ok(()));
             }
             Step::KillServer => self.lease.killed = true,
-            Step::Follow { .. } | Step::LeaveGtid { .. } => {}
+            Step::Follow { .. } | Step::LeaveGtid { .. } | Step::StartThreads(_) => {}
         }
     }
 

@@ -180,6 +180,8 @@ impl AgentMind {
                     Step::StartReplication
                 } else if self.memory.holding && !promotion.hold {
                     Step::ResumeReceiving
+                } else if let Some(threads) = self.threads_left_stopped(&promotion.takeover) {
+                    Step::StartThreads(threads)
                 } else {
                     Step::CatchUp(promotion.takeover.clone())
                 });

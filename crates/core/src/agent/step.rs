@@ -49,6 +49,8 @@ pub enum Step {
     StartReplication,
     StopReceiving,
     ResumeReceiving,
+    /// These threads of the replication, which a broken-off repointing left stopped.
+    StartThreads(Running),
     Approach(OrderId),
     /// Replicate from the active master, with these threads running afterwards.
     Follow {
@@ -79,6 +81,7 @@ impl Step {
             | Self::StartReplication
             | Self::StopReceiving
             | Self::ResumeReceiving
+            | Self::StartThreads(_)
             | Self::Approach(_)
             | Self::Follow { .. }
             | Self::LeaveGtid { .. } => Lane::Server,
@@ -102,6 +105,9 @@ impl Step {
             Self::StartReplication => "start replication".to_owned(),
             Self::StopReceiving => "stop receiving from the old writer".to_owned(),
             Self::ResumeReceiving => "receive from the old writer again".to_owned(),
+            Self::StartThreads(_) => {
+                "start what a broken-off change of its replication left stopped".to_owned()
+            }
             Self::Approach(_) => "catch up before a planned move".to_owned(),
             Self::Follow { source, .. } => format!("replicate from the active master '{}'", source.host),
             Self::LeaveGtid { .. } => "replicate by file and position again".to_owned(),

@@ -142,6 +142,20 @@ fn threads_that_a_broken_attempt_stopped_are_started_by_the_next_even_of_another
     assert_eq!(again.steps, []);
 }
 
+/// Otherwise it would wait for ever for what nobody applies, and there would be no writer.
+#[test]
+fn a_new_writer_gets_back_what_a_broken_attempt_stopped_before_it_catches_up() {
+    let after = Takeover::After(position());
+    let only_applies = Running { receives: false, applies: true };
+    for (takeover, threads) in [(after, Running::BOTH), (Takeover::Lost, only_applies)] {
+        let mut fixture = replica();
+        fixture.told(HostState::Online, Some(source(NEW)));
+        fixture.end(&follow(Running::BOTH), StepOutcome::Failed("no answer".to_owned()));
+        fixture.order(HostState::Online, &[writer()], Some((1, takeover.clone(), false)));
+        assert_eq!(fixture.run()[..2], [Step::StartThreads(threads), Step::CatchUp(takeover)]);
+    }
+}
+
 #[test]
 fn a_failure_is_tried_again_and_told_once() {
     let mut fixture = replica();
