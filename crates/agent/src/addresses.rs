@@ -3,17 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::lease::kernel_lifetime;
 use mmm_core::{AgentEvent, HeldAddress, Lifetime, Role, Step, StepOutcome};
-use mmm_net::{AddressChanges, Addresses, Error, Refuser};
-use tokio::sync::mpsc;
+use mmm_net::{AddressChanges, Addresses, Error, HeldAddress as HeldHere, Refuser};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::clock;
 use crate::leaving_address::{drop_everywhere, turn_clients_away};
+use crate::setup::Setup;
 
 /// The new holder has announced an address long before; neighbours that missed it have asked again by then.
 const REFUSE_FOR: Duration = Duration::from_secs(3);
@@ -24,7 +26,9 @@ pub(crate) struct AddressLane {
     kernel: Addresses,
     changes: AddressChanges,
     interface: String,
+    /// What an address is looked for as: an address that is here keeps its role until it has left.
     roles: BTreeMap<IpAddr, Role>,
+    setup: watch::Receiver<Arc<Setup>>,
     events: mpsc::Sender<AgentEvent>,
     /// Addresses that have just left and for which clients still call here.
     refusing: BTreeMap<IpAddr, JoinHandle<()>>,
@@ -33,11 +37,12 @@ pub(crate) struct AddressLane {
 impl AddressLane {
     pub(crate) fn new(
         (kernel, changes): (Addresses, AddressChanges),
-        interface: String,
-        roles: BTreeMap<IpAddr, Role>,
+        mut setup: watch::Receiver<Arc<Setup>>,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        Self { kernel, changes, interface, roles, events, refusing: BTreeMap::new() }
+        let now = Arc::clone(&setup.borrow_and_update());
+        let (interface, roles) = (now.interface.clone(), now.roles.clone());
+        Self { kernel, changes, interface, roles, setup, events, refusing: BTreeMap::new() }
     }
 
     pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
@@ -51,6 +56,10 @@ impl AddressLane {
                     if self.events.send(AgentEvent::StepEnded { step, outcome }).await.is_err() {
                         return;
                     }
+                }
+                Ok(()) = self.setup.changed() => {
+                    self.follow().await;
+                    self.look().await;
                 }
                 () = self.changes.changed() => self.look().await,
                 () = sleep(LOOK_AGAIN) => self.look().await,
@@ -70,7 +79,12 @@ impl AddressLane {
                     refusing.abort();
                     let _ = refusing.await;
                 }
-                self.kernel.add(&self.interface, role.ip(), lifetime).await
+                let added = self.kernel.add(&self.interface, role.ip(), lifetime).await;
+                if added.is_ok() {
+                    // The monitor may have roles that this host's configuration lacks.
+                    self.roles.insert(role.ip(), role.clone());
+                }
+                added
             }
             Step::KeepAddresses(lifetimes) => {
                 let wanted: Vec<_> =
@@ -109,7 +123,50 @@ impl AddressLane {
         .await
     }
 
-    async fn look(&self) {
+    /// Goes by what is configured now. Addresses that are here go over to another interface without being away.
+    async fn follow(&mut self) {
+        let setup = Arc::clone(&self.setup.borrow_and_update());
+        for (ip, role) in &setup.roles {
+            // One that is here goes by its old name until it has left.
+            self.roles.entry(*ip).or_insert_with(|| role.clone());
+        }
+        if setup.interface == self.interface {
+            return;
+        }
+        match self.change_interface(&setup.interface).await {
+            Ok(()) => setup.interface.clone_into(&mut self.interface),
+            Err(error) => tracing::error!(
+                "The addresses stay on {}, they can't go over to {} (cluster_interface): {error}",
+                self.interface,
+                setup.interface
+            ),
+        }
+    }
+
+    async fn change_interface(&self, new: &str) -> Result<(), Error> {
+        let held = self.kernel.list().await?;
+        let here = |held: &&HeldHere| held.ours && held.interface == self.interface;
+        for held in held.iter().filter(here).filter(|held| self.roles.contains_key(&held.ip)) {
+            self.kernel.add(new, held.ip, held.valid_for).await?;
+            self.kernel.remove(&self.interface, held.ip).await?;
+            if let Err(error) = mmm_net::announce(new, held.ip) {
+                tracing::warn!("Can't announce {} on {new}: {error}", held.ip);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has left is looked for as what the configuration says of it, if anything.
+    fn forget_names(&mut self, held: &[HeldHere]) {
+        let setup = Arc::clone(&self.setup.borrow());
+        let found: BTreeSet<IpAddr> = held.iter().map(|held| held.ip).collect();
+        self.roles.retain(|ip, _| found.contains(ip));
+        for (ip, role) in &setup.roles {
+            self.roles.entry(*ip).or_insert_with(|| role.clone());
+        }
+    }
+
+    async fn look(&mut self) {
         let held = match self.kernel.list().await {
             Ok(held) => held,
             Err(error) => {
@@ -117,6 +174,7 @@ impl AddressLane {
                 return;
             }
         };
+        self.forget_names(&held);
         let found: BTreeSet<HeldAddress> = held
             .into_iter()
             .filter_map(|held| {

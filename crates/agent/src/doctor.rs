@@ -63,7 +63,7 @@ pub(crate) struct Surgery {
 }
 
 /// Starts the doctor's task.
-pub(crate) fn start(setup: Arc<Setup>) -> Surgery {
+pub(crate) fn start(setup: watch::Receiver<Arc<Setup>>) -> Surgery {
     let (questions, inbox) = mpsc::channel(1);
     let (answer, answers) = watch::channel(None);
     tokio::spawn(work(setup, inbox, answer));
@@ -71,22 +71,23 @@ pub(crate) fn start(setup: Arc<Setup>) -> Surgery {
 }
 
 async fn work(
-    setup: Arc<Setup>,
+    setup: watch::Receiver<Arc<Setup>>,
     mut questions: mpsc::Receiver<Question>,
     answers: watch::Sender<Option<Answer>>,
 ) {
     let mut rounds = interval_at(Instant::now() + FIRST_AFTER, EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Vec::new();
+    let now = || Arc::clone(&setup.borrow());
     loop {
         tokio::select! {
             question = questions.recv() => {
                 let Some(Question { session, number }) = question else { return };
-                let checkup = Checkup { number, ..examine(&setup).await };
+                let checkup = Checkup { number, ..examine(&now()).await };
                 answers.send_replace(Some(Answer { session, checkup: bounded(checkup) }));
             }
             _ = rounds.tick() => {
-                let found = examine(&setup).await.findings;
+                let found = examine(&now()).await.findings;
                 let (new, gone) = news(&known, &found);
                 for line in new {
                     tracing::warn!("{line}");

@@ -14,7 +14,7 @@ use mmm_wire::protocol1::{
     AgentReport, Answer, Command, LineConnection, LineError, Reply, Request, SetStatus, SystemReport, Uptime,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::setup::Setup;
@@ -62,28 +62,47 @@ impl LineAskers {
     }
 }
 
-/// What is needed to answer lines.
-pub(crate) struct LinePort {
-    host: HostName,
+/// What the configuration says of lines.
+#[derive(Debug)]
+pub(crate) struct LineRules {
     roles: BTreeMap<IpAddr, Role>,
     /// Lines can prove no secret: where one is set they may change something only if that was allowed.
     may_change: bool,
-    refusal_told: AtomicBool,
     answer_limit: Duration,
+}
+
+impl LineRules {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let patience = Duration::from_secs(setup.mind.max_kill_retries.into());
+        Self {
+            roles: setup.roles.clone(),
+            may_change: setup.secret.is_none() || setup.allow_protocol1,
+            answer_limit: patience + ANSWER_SLACK,
+        }
+    }
+}
+
+/// What is needed to answer lines.
+pub(crate) struct LinePort {
+    host: HostName,
+    rules: watch::Receiver<Arc<LineRules>>,
+    refusal_told: AtomicBool,
     places: Semaphore,
     askers: Arc<LineAskers>,
     events: mpsc::Sender<AgentEvent>,
 }
 
 impl LinePort {
-    pub(crate) fn new(setup: &Setup, askers: Arc<LineAskers>, events: mpsc::Sender<AgentEvent>) -> Self {
-        let patience = Duration::from_secs(setup.mind.max_kill_retries.into());
+    pub(crate) fn new(
+        host: HostName,
+        rules: watch::Receiver<Arc<LineRules>>,
+        askers: Arc<LineAskers>,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
         Self {
-            host: setup.host.clone(),
-            roles: setup.roles.clone(),
-            may_change: setup.secret.is_none() || setup.allow_protocol1,
+            host,
+            rules,
             refusal_told: AtomicBool::new(false),
-            answer_limit: patience + ANSWER_SLACK,
             places: Semaphore::new(CONNECTIONS_MAX),
             askers,
             events,
@@ -130,24 +149,31 @@ impl LinePort {
         why
     }
 
+    fn rules(&self) -> Arc<LineRules> {
+        Arc::clone(&self.rules.borrow())
+    }
+
     async fn reply(&self, command: Command, caller: &str) -> Reply {
+        let configured = self.rules();
         let request = match command {
             Command::Ping => return Reply::Pinged,
             Command::AgentStatus => LineRequest::AgentStatus,
             Command::SystemStatus => LineRequest::SystemStatus,
-            Command::SetStatus(_) | Command::ClearBadRoles if !self.may_change => {
+            Command::SetStatus(_) | Command::ClearBadRoles if !configured.may_change => {
                 if !self.refusal_told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         "The monitor at {caller} speaks protocol 1, which can't prove the secret that is set here: its orders are not followed (allow_protocol1 yes in mmm3.conf lets it)"
                     );
                 }
                 return refused(format!(
-                    "Nothing was changed: a secret is set here and protocol 1 can't prove one. Set allow_protocol1 yes in mmm3.conf of host '{}' and start its agent again, or use a monitor of version 3",
+                    "Nothing was changed: a secret is set here and protocol 1 can't prove one. Set allow_protocol1 yes in mmm3.conf of host '{}' and reload its agent (SIGHUP), or use a monitor of version 3",
                     self.host
                 ));
             }
             Command::SetStatus(SetStatus { state, roles, active_master }) => {
-                if let Some(unknown) = roles.iter().find(|role| self.roles.get(&role.ip()) != Some(*role)) {
+                if let Some(unknown) =
+                    roles.iter().find(|role| configured.roles.get(&role.ip()) != Some(*role))
+                {
                     return refused(format!(
                         "Nothing was changed: the configuration of host '{}' has no role {unknown}. Give monitor and agents the same mmm_common.conf",
                         self.host
@@ -182,7 +208,7 @@ impl LinePort {
             self.events.send(AgentEvent::LineAsked { asker, request }).await.ok()?;
             answered.await.ok()
         };
-        let answer = timeout(self.answer_limit, exchange).await.ok().flatten();
+        let answer = timeout(self.rules().answer_limit, exchange).await.ok().flatten();
         self.askers.give_up(asker);
         answer
     }

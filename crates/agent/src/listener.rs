@@ -12,7 +12,7 @@ use mmm_wire::{
     accept_caller,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::holder::Holder;
@@ -27,7 +27,7 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Listener {
-    pub(crate) setup: Arc<Setup>,
+    pub(crate) setup: watch::Receiver<Arc<Setup>>,
     pub(crate) holder: Arc<Holder>,
     pub(crate) peers: PeerPort,
     pub(crate) lines: LinePort,
@@ -51,7 +51,8 @@ impl Listener {
             let (stream, caller) = match port.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!("Can't accept a connection on {}: {error}", this.setup.listen);
+                    let listen = this.setup.borrow().listen;
+                    tracing::warn!("Can't accept a connection on {listen}: {error}");
                     sleep(Duration::from_millis(50)).await;
                     continue;
                 }
@@ -71,15 +72,18 @@ impl Listener {
     /// The host's own address may come up after the agent.
     async fn bind(&self) -> TcpListener {
         let mut told = false;
+        // Neither changes while the agent runs.
+        let (listen, host) = {
+            let setup = self.setup.borrow();
+            (setup.listen, setup.host.clone())
+        };
         loop {
-            match TcpListener::bind(self.setup.listen).await {
+            match TcpListener::bind(listen).await {
                 Ok(port) => return port,
                 Err(error) if !told => {
                     told = true;
                     tracing::error!(
-                        "Can't listen on {} (ip and agent_port of host {}): {error}. Trying again each second",
-                        self.setup.listen,
-                        self.setup.host
+                        "Can't listen on {listen} (ip and agent_port of host {host}): {error}. Trying again each second"
                     );
                 }
                 Err(_) => {}
@@ -92,12 +96,11 @@ impl Listener {
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
             tracing::debug!("Can't set the limits on the connection from {caller}: {error}");
         }
-        let stream = match self
-            .setup
-            .transport
-            .accept(stream, &format!("caller at {caller}"), HANDSHAKE_LIMIT)
-            .await
-        {
+        let setup = Arc::clone(&self.setup.borrow());
+        self.peers.follow(setup.peers.keys());
+        let connecting =
+            setup.transport.accept(stream, &format!("caller at {caller}"), HANDSHAKE_LIMIT).await;
+        let stream = match connecting {
             Ok(stream) => stream,
             Err(error) => {
                 let text = error.to_string();
@@ -110,9 +113,9 @@ impl Listener {
             }
         };
         let answering = Answering {
-            host: self.setup.host.as_str(),
+            host: setup.host.as_str(),
             caller: &caller.to_string(),
-            secret: self.setup.secret.as_ref(),
+            secret: setup.secret.as_ref(),
             features: &Features::of([mmm_core::DOCTOR]),
         };
         let mut admitted = None;
@@ -142,7 +145,7 @@ impl Listener {
 
     async fn serve_monitor(&self, session: Session<Connection>) {
         let name = session.peer.name.to_string();
-        if !session.peer.authenticated && !self.setup.transport.is_authenticated() {
+        if !session.peer.authenticated && !self.setup.borrow().transport.is_authenticated() {
             tracing::warn!(
                 "The session with the {name} is not authenticated: anybody in this network could give orders. Set secret_file in mmm3.conf, or <socket> with type ssl, on all hosts"
             );

@@ -34,6 +34,11 @@ impl LogPlaces {
         Self { account: replication, end: None, applied: None, looking: None, found: None, began: None }
     }
 
+    /// The account changes when the configuration is read again.
+    pub(crate) fn log_in_as(&mut self, replication: Account) {
+        self.account = replication;
+    }
+
     pub(crate) fn forget_end(&mut self) {
         self.end = None;
     }

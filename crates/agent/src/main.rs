@@ -21,6 +21,7 @@ mod parent;
 mod peer_calls;
 mod peer_port;
 mod process_lane;
+mod reload;
 mod server_process;
 mod server_steps;
 mod session;
@@ -37,6 +38,7 @@ use clap::Parser;
 use mmm_config::{Program, Settings};
 
 use options::Options;
+use reload::Files;
 use setup::Setup;
 
 fn main() -> ExitCode {
@@ -60,5 +62,9 @@ fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     mmm_daemon::start_log(setup.log_settings(!options.daemon.detached));
-    if options.worker { worker::run(&setup) } else { parent::run(&setup, options) }
+    if options.worker {
+        worker::run(&setup, Files { config: settings.clone(), options: options.clone() })
+    } else {
+        parent::run(&setup, options)
+    }
 }

@@ -6,7 +6,7 @@ use mmm_daemon::DaemonOptions;
 /// Carries out on this host what the monitor decides: role addresses, read-only, replication.
 ///
 /// Exit status: 0 after a clean end, 1 when it could not start, the configuration is wrong, or `--doctor` found an error.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "mmm_agentd", version)]
 pub(crate) struct Options {
     #[command(flatten)]

@@ -6,7 +6,8 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmm_daemon::PidFile;
+use mmm_config::{Program, Settings};
+use mmm_daemon::{PidFile, Reloads};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use crate::fence::Fence;
 use crate::heartbeat::Pulse;
 use crate::options::Options;
+use crate::reload::next_setup;
 use crate::setup::Setup;
 use crate::stand_in::{OwnHands, StandIn};
 use crate::watchdog::Watchdog;
@@ -40,6 +42,7 @@ pub(crate) fn run(setup: &Setup, options: &Options) -> Result<ExitCode> {
 async fn supervise(setup: &Setup, options: &Options) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    let mut reloads = Reloads::new(&options.daemon, Program::Agent).context("catch SIGHUP")?;
     let mut parent = Parent::new(setup, options)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,6 +55,7 @@ async fn supervise(setup: &Setup, options: &Options) -> Result<ExitCode> {
                 }
             }
             () = sleep_until(start_at), if must_start => parent.start_worker()?,
+            (config, _) = reloads.next() => parent.reload(&config, options),
             _ = tick.tick() => parent.look().await,
             _ = terminate.recv() => return parent.stop().await,
             _ = interrupt.recv() => return parent.stop().await,
@@ -66,9 +70,12 @@ struct Worker {
     watchdog: Watchdog,
     /// Given up and sent SIGKILL. One that the kernel can't end yet must not get a second one beside it.
     is_killed: bool,
+    /// It has not been told yet to read the configuration again.
+    must_reload: bool,
 }
 
 struct Parent {
+    setup: Setup,
     program: PathBuf,
     arguments: Vec<String>,
     worker: Option<Worker>,
@@ -85,6 +92,7 @@ impl Parent {
     fn new(setup: &Setup, options: &Options) -> Result<Self> {
         let now = Instant::now();
         Ok(Self {
+            setup: setup.clone(),
             // Asked for once: later the file may have been replaced by a newer one, and would count as deleted.
             program: std::env::current_exe().context("find our own program file")?,
             arguments: options.arguments_for_worker(),
@@ -119,7 +127,7 @@ impl Parent {
             .spawn()
             .with_context(|| format!("start the worker {}", self.program.display()))?;
         let born = Instant::now();
-        Ok(Worker { child, born, pulse, watchdog: Watchdog::new(born), is_killed: false })
+        Ok(Worker { child, born, pulse, watchdog: Watchdog::new(born), is_killed: false, must_reload: false })
     }
 
     async fn worker_ended(&mut self) -> Result<ExitStatus> {
@@ -156,6 +164,8 @@ impl Parent {
             if was_heard {
                 self.heard = now;
                 self.has_heard = true;
+                // Not before: until it listens for the signal, that would end it.
+                worker.reload_if_due();
             }
             if let Some(silent) = worker.watchdog.look(now, was_heard)
                 && !worker.is_killed
@@ -164,6 +174,25 @@ impl Parent {
             }
         }
         self.stand_in.look(now, now - self.heard).await;
+    }
+
+    /// Fences by another configuration from now on, and has the worker go by it.
+    fn reload(&mut self, config: &Settings, options: &Options) {
+        match next_setup(config, options, &self.setup) {
+            Ok(mut setup) => {
+                // An address that is configured no longer may still be here when this host is to be fenced.
+                for (ip, role) in std::mem::replace(&mut self.setup, setup.clone()).roles {
+                    setup.roles.entry(ip).or_insert(role);
+                }
+                self.stand_in.follow(OwnHands { fence: Fence::new(&setup), setup });
+                if let Some(worker) = &mut self.worker {
+                    worker.must_reload = true;
+                }
+            }
+            Err(error) => {
+                tracing::error!("The new configuration is not taken in; nothing is changed: {error:#}");
+            }
+        }
     }
 
     async fn stop(mut self) -> Result<ExitCode> {
@@ -178,6 +207,16 @@ impl Parent {
 }
 
 impl Worker {
+    fn reload_if_due(&mut self) {
+        if !std::mem::take(&mut self.must_reload) {
+            return;
+        }
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+            // One that has just ended is started again with the new configuration.
+            let _ = kill_process(pid, Signal::HUP);
+        }
+    }
+
     fn give_up(&mut self, silent: Duration) {
         self.is_killed = true;
         mmm_daemon::fatal!(

@@ -10,6 +10,7 @@ use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
 use mmm_wire::{Calling, Connection, Features, Purpose, Secret, Session, Transport, greet_agent};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::session::DEAD_AFTER;
@@ -51,21 +52,58 @@ struct Caller {
     instance: u64,
 }
 
-/// The tasks for all other hosts.
-#[derive(Debug)]
-pub(crate) struct PeerCalls(BTreeMap<HostName, watch::Sender<Waiting>>);
-
-impl PeerCalls {
-    /// Must be called inside a tokio runtime.
-    pub(crate) fn start(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Self {
-        let caller = Caller {
+impl Caller {
+    fn new(setup: &Setup) -> Self {
+        Self {
             host: setup.host.clone(),
             secret: setup.secret.clone(),
             transport: setup.transport.clone(),
             cluster: setup.cluster.clone(),
             instance: setup.instance,
-        };
-        Self::start_to(&setup.peers, &Arc::new(caller), events)
+        }
+    }
+
+    /// All else is the same for as long as the agent runs.
+    fn proves_the_same(&self, other: &Self) -> bool {
+        match (&self.secret, &other.secret) {
+            (Some(one), Some(other)) => one.is(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+/// The tasks for all other hosts.
+#[derive(Debug)]
+pub(crate) struct PeerCalls(BTreeMap<HostName, Call>);
+
+/// The task for one other host.
+#[derive(Debug)]
+struct Call {
+    requests: watch::Sender<Waiting>,
+    caller: Arc<Caller>,
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl PeerCalls {
+    /// Must be called inside a tokio runtime.
+    pub(crate) fn start(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Self {
+        Self::start_to(&setup.peers, &Arc::new(Caller::new(setup)), events)
+    }
+
+    /// Calls whom the configuration names now. A connection that is as it was stays.
+    pub(crate) fn follow(&mut self, setup: &Setup, events: &mpsc::Sender<AgentEvent>) {
+        let caller = Arc::new(Caller::new(setup));
+        let mut fresh = Self::start_to(&setup.peers, &caller, events);
+        for (host, call) in std::mem::take(&mut self.0) {
+            match fresh.0.get_mut(&host) {
+                Some(newer) if newer.address == call.address && call.caller.proves_the_same(&caller) => {
+                    std::mem::replace(newer, call).task.abort();
+                }
+                Some(_) | None => call.task.abort(),
+            }
+        }
+        *self = fresh;
     }
 
     fn start_to(
@@ -83,15 +121,16 @@ impl PeerCalls {
                 is_failing: false,
                 events: events.clone(),
             };
-            tokio::spawn(line.run(requests.clone(), waiting));
-            (host.clone(), requests)
+            let task = tokio::spawn(line.run(requests.clone(), waiting)).abort_handle();
+            let caller = Arc::clone(caller);
+            (host.clone(), Call { requests, caller, address: *address, task })
         });
         Self(calls.collect())
     }
 
     pub(crate) fn ask(&self, host: &HostName, request: PeerRequest) {
-        if let Some(requests) = self.0.get(host) {
-            requests.send_modify(|waiting| waiting.put(request));
+        if let Some(call) = self.0.get(host) {
+            call.requests.send_modify(|waiting| waiting.put(request));
         } else {
             // The monitor's configuration has hosts that this one lacks.
             tracing::warn!(

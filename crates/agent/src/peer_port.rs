@@ -55,7 +55,7 @@ impl Askers {
 /// Who may call, and how often at a time.
 #[derive(Debug)]
 pub(crate) struct PeerPort {
-    places: BTreeMap<HostName, Arc<Semaphore>>,
+    places: Mutex<BTreeMap<HostName, Arc<Semaphore>>>,
     askers: Arc<Askers>,
     events: mpsc::Sender<AgentEvent>,
 }
@@ -66,14 +66,29 @@ impl PeerPort {
         askers: Arc<Askers>,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        let place = |host: &HostName| (host.clone(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-        Self { places: peers.into_iter().map(place).collect(), askers, events }
+        let port = Self { places: Mutex::default(), askers, events };
+        port.follow(peers);
+        port
+    }
+
+    /// From now on these may call; who has a connection keeps it.
+    pub(crate) fn follow<'a>(&self, peers: impl IntoIterator<Item = &'a HostName>) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::take(&mut *places);
+        *places = peers
+            .into_iter()
+            .map(|host| {
+                let place = earlier.get(host).map(Arc::clone);
+                (host.clone(), place.unwrap_or_else(|| Arc::new(Semaphore::new(CONNECTIONS_MAX))))
+            })
+            .collect();
     }
 
     /// A place for one more connection of this host.
     pub(crate) fn judge(&self, host: &str) -> Result<OwnedSemaphorePermit, Refusal> {
-        let Some(places) = self.places.get(host) else {
-            let known = self.places.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let known = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(places) = known.get(host) else {
+            let known = known.keys().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
             let reason = format!(
                 "this agent takes calls from monitors and from the agents of {known}, not of '{host}': give both hosts the same mmm_common.conf"
             );

@@ -9,7 +9,7 @@ use crate::server_process::find_server;
 
 pub(crate) struct ProcessLane {
     /// The configured one.
-    pub(crate) pid_file: PathBuf,
+    pub(crate) pid_file: watch::Receiver<PathBuf>,
     /// The one that the server named last.
     pub(crate) named: watch::Receiver<Option<PathBuf>>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
@@ -31,11 +31,11 @@ impl ProcessLane {
     }
 
     fn kill_server(&self) -> StepOutcome {
-        let named = self.named.borrow().clone();
-        let Some(process) = find_server(named.iter().chain([&self.pid_file]).map(PathBuf::as_path)) else {
+        let (named, pid_file) = (self.named.borrow().clone(), self.pid_file.borrow().clone());
+        let Some(process) = find_server(named.iter().chain([&pid_file]).map(PathBuf::as_path)) else {
             return StepOutcome::Failed(format!(
                 "its process can't be found (pid file {}): end it by hand",
-                named.as_ref().unwrap_or(&self.pid_file).display()
+                named.as_ref().unwrap_or(&pid_file).display()
             ));
         };
         let pid = process.pid();
@@ -72,6 +72,7 @@ mod tests {
     async fn outcome(pid_file: PathBuf, named: Option<PathBuf>) -> StepOutcome {
         let (events, mut inbox) = mpsc::channel(4);
         let (_keep, named) = watch::channel(named);
+        let (_keep, pid_file) = watch::channel(pid_file);
         let (steps, queue) = mpsc::channel(1);
         steps.send(Step::KillServer).await.unwrap();
         drop(steps);

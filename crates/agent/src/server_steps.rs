@@ -1,6 +1,7 @@
 //! The server lane: carries out its steps over a connection of its own, each within a limit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
@@ -8,10 +9,11 @@ use mmm_mysql::{
     Account, Coordinates, Endpoint, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
     ThreadState, WaitOutcome,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::client_threads::end_client_threads;
+use crate::setup::Setup;
 use crate::source_position::final_position_of;
 
 /// A single statement that needs no lock.
@@ -34,22 +36,41 @@ pub(crate) struct ServerLane {
     /// By which a replica of each host logs in there.
     pub(crate) replication: BTreeMap<HostName, Account>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
+    setup: watch::Receiver<Arc<Setup>>,
     session: Option<Session>,
 }
 
 impl ServerLane {
-    pub(crate) fn new(
-        endpoint: Endpoint,
-        account: Account,
-        own_users: Vec<String>,
-        replication: BTreeMap<HostName, Account>,
-        events: mpsc::Sender<AgentEvent>,
-    ) -> Self {
-        Self { endpoint, account, own_users, replication, events, session: None }
+    pub(crate) fn new(mut setup: watch::Receiver<Arc<Setup>>, events: mpsc::Sender<AgentEvent>) -> Self {
+        let now = Arc::clone(&setup.borrow_and_update());
+        Self {
+            endpoint: now.server,
+            account: now.account.clone(),
+            own_users: now.own_users.clone(),
+            replication: now.replication_at.clone(),
+            events,
+            setup,
+            session: None,
+        }
+    }
+
+    /// Goes by what is configured now; a connection of another account or to another port is given up.
+    fn follow_setup(&mut self) {
+        if !self.setup.has_changed().unwrap_or(false) {
+            return;
+        }
+        let setup = Arc::clone(&self.setup.borrow_and_update());
+        if !setup.reaches_server_as(&self.endpoint, &self.account) {
+            self.session = None;
+        }
+        (self.endpoint, self.account) = (setup.server, setup.account.clone());
+        self.own_users.clone_from(&setup.own_users);
+        self.replication.clone_from(&setup.replication_at);
     }
 
     pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
         while let Some(step) = steps.recv().await {
+            self.follow_setup();
             let began = Instant::now();
             let mut outcome = self.carry_out(&step).await;
             // A kept connection may have died with an earlier server: that says nothing about this one.

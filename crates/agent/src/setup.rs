@@ -11,6 +11,7 @@ use mmm_core::{AgentSettings, HostName, Role, RoleName};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
 use mmm_wire::{Secret, Transport};
+use secrecy::ExposeSecret;
 
 use crate::doctor::DoctorSetup;
 use crate::options::Options;
@@ -123,6 +124,26 @@ impl Setup {
             debug: settings.debug,
             log_file: PathBuf::from(format!("/var/log/mysql-mmm/mmm_agentd{suffix}.log")),
         })
+    }
+
+    /// The same as `self` in all that a running agent can't change.
+    pub(crate) fn following(self, running: &Self) -> Self {
+        Self {
+            listen: running.listen,
+            pid_path: running.pid_path.clone(),
+            state_path: running.state_path.clone(),
+            server: Endpoint::new(running.server.ip, self.server.port),
+            instance: running.instance,
+            debug: running.debug,
+            ..self
+        }
+    }
+
+    /// Whether the server is reached in this way.
+    pub(crate) fn reaches_server_as(&self, server: &Endpoint, account: &Account) -> bool {
+        self.server == *server
+            && self.account.user == account.user
+            && self.account.password.expose_secret() == account.password.expose_secret()
     }
 
     pub(crate) fn log_settings(&self, foreground: bool) -> LogSettings {

@@ -78,6 +78,11 @@ impl<H: Hands> StandIn<H> {
         Self { hands: Arc::new(hands), stage: Stage::Watching }
     }
 
+    /// What comes next is done with these; a fencing that is under way goes on as it is.
+    pub(crate) fn follow(&mut self, hands: H) {
+        self.hands = Arc::new(hands);
+    }
+
     /// To be called many times a second with how long no worker was heard of.
     pub(crate) async fn look(&mut self, now: Instant, silence: Duration) {
         // Whether the worker is back does not matter here: the lease that it would write down anew is still over.

@@ -3,6 +3,7 @@
 //! The end of either is noticed at once. What is seen is reported; nothing is decided here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::following::replica_view;
 use crate::log_places::LogPlaces;
 use crate::server_process::find_server;
+use crate::setup::Setup;
 
 /// How often the server is asked whether it is read-only.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -26,10 +28,11 @@ const SILENT_AFTER: Duration = Duration::from_secs(2);
 const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) struct ServerWatch {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) account: Account,
-    pub(crate) pid_file: PathBuf,
-    pub(crate) events: mpsc::Sender<AgentEvent>,
+    endpoint: Endpoint,
+    account: Account,
+    pid_file: PathBuf,
+    setup: watch::Receiver<Arc<Setup>>,
+    events: mpsc::Sender<AgentEvent>,
     /// Where the server itself says that its pid stands, for who has to find its process later.
     named: watch::Sender<Option<PathBuf>>,
     last: ServerView,
@@ -52,30 +55,30 @@ enum Ended {
 
 impl ServerWatch {
     pub(crate) fn new(
-        endpoint: Endpoint,
-        account: Account,
-        replication: Account,
-        pid_file: PathBuf,
+        setup: watch::Receiver<Arc<Setup>>,
         events: mpsc::Sender<AgentEvent>,
         named: watch::Sender<Option<PathBuf>>,
     ) -> Self {
+        let now = Arc::clone(&setup.borrow());
         Self {
-            endpoint,
-            account,
-            pid_file,
+            endpoint: now.server,
+            account: now.account.clone(),
+            pid_file: now.server_pid_file.clone(),
+            setup,
             events,
             named,
             last: ServerView::Unknown,
             source_ip: None,
             gtid: None,
             receiving: None,
-            places: LogPlaces::new(replication),
+            places: LogPlaces::new(now.replication.clone()),
         }
     }
 
     pub(crate) async fn run(mut self) {
         let mut refusal = String::new();
         while !self.events.is_closed() {
+            self.follow();
             let asked = clock::now();
             match Session::connect(&self.endpoint, &self.account, SILENT_AFTER).await {
                 Ok(session) => {
@@ -100,6 +103,17 @@ impl ServerWatch {
                 }
             }
         }
+    }
+
+    /// Goes by what is configured now; false when the server is to be reached as before.
+    fn follow(&mut self) -> bool {
+        let setup = Arc::clone(&self.setup.borrow_and_update());
+        let same =
+            setup.reaches_server_as(&self.endpoint, &self.account) && setup.server_pid_file == self.pid_file;
+        (self.endpoint, self.account) = (setup.server, setup.account.clone());
+        self.pid_file.clone_from(&setup.server_pid_file);
+        self.places.log_in_as(setup.replication.clone());
+        !same
     }
 
     /// What a failed attempt to connect says about the server.
@@ -149,6 +163,9 @@ impl ServerWatch {
                 () = process_ended(process.as_ref()) => return Ended::ProcessGone,
                 () = connection_closed(closed.as_ref()) => return Ended::Ask,
                 () = self.events.closed() => return Ended::Over,
+                Ok(()) = self.setup.changed() => if self.follow() {
+                    return Ended::Ask;
+                },
                 () = sleep(ASK_EVERY) => {}
             }
             asked = clock::now();

@@ -1,13 +1,15 @@
 //! The worker: starts the parts, feeds the mind with what they see and gives out what it wants done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mmm_config::Program;
 use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, Role, Step, StepOutcome};
-use mmm_daemon::Seldom;
+use mmm_daemon::{Reloads, Seldom};
 use mmm_net::ANNOUNCE_SCHEDULE;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,12 +23,13 @@ use crate::doctor;
 use crate::epoch_file::{self, EpochFile};
 use crate::heartbeat;
 use crate::holder::Holder;
-use crate::line_port::{LineAskers, LinePort};
+use crate::line_port::{LineAskers, LinePort, LineRules};
 use crate::listener::Listener;
 use crate::memory::{self, MemoryFile};
 use crate::peer_calls::PeerCalls;
 use crate::peer_port::{Askers, PeerPort};
 use crate::process_lane::ProcessLane;
+use crate::reload::Files;
 use crate::server_steps::ServerLane;
 use crate::session::Desk;
 use crate::setup::Setup;
@@ -36,7 +39,7 @@ use crate::watch::ServerWatch;
 const EVENTS_MAX: usize = 256;
 const TICK: Duration = Duration::from_millis(100);
 
-pub(crate) fn run(setup: &Setup) -> Result<ExitCode> {
+pub(crate) fn run(setup: &Setup, files: Files) -> Result<ExitCode> {
     // Without its parent a worker would go on beside the one that the next parent starts: two minds on one host.
     let parent = rustix::process::getppid();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
@@ -47,11 +50,15 @@ pub(crate) fn run(setup: &Setup) -> Result<ExitCode> {
     mmm_daemon::raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(work(setup))
+    runtime.block_on(work(setup, files))
 }
 
-struct Worker {
-    setup: Arc<Setup>,
+pub(crate) struct Worker {
+    pub(crate) files: Files,
+    pub(crate) setup: Arc<Setup>,
+    /// The same for all parts, each of which follows it.
+    pub(crate) setups: watch::Sender<Arc<Setup>>,
+    pub(crate) server_pid_file: watch::Sender<PathBuf>,
     boot_id: String,
     mind: AgentMind,
     wall_clock: WallClock,
@@ -60,10 +67,11 @@ struct Worker {
     lanes: Lanes,
     holder: Arc<Holder>,
     begun: watch::Sender<u64>,
-    calls: PeerCalls,
+    pub(crate) calls: PeerCalls,
     askers: Arc<Askers>,
     line_askers: Arc<LineAskers>,
-    events: mpsc::Sender<AgentEvent>,
+    pub(crate) line_rules: watch::Sender<Arc<LineRules>>,
+    pub(crate) events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
     announcements: BTreeMap<Role, JoinHandle<()>>,
 }
@@ -75,7 +83,8 @@ struct Lanes {
     process: mpsc::Sender<Step>,
 }
 
-async fn work(setup: &Setup) -> Result<ExitCode> {
+async fn work(setup: &Setup, files: Files) -> Result<ExitCode> {
+    let mut reloads = Reloads::new(&files.options.daemon, Program::Agent).context("catch SIGHUP")?;
     tracing::info!("STARTING...");
     for warning in setup.transport.warnings() {
         tracing::warn!("{warning}");
@@ -83,7 +92,7 @@ async fn work(setup: &Setup) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
-    let mut worker = Worker::start(Arc::new(setup.clone()), events)?;
+    let mut worker = Worker::start(Arc::new(setup.clone()), files, events)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -91,6 +100,10 @@ async fn work(setup: &Setup) -> Result<ExitCode> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             event = inbox.recv() => event.context("no part of the agent is left")?,
+            (config, _) = reloads.next() => {
+                worker.reload(config);
+                continue;
+            }
             _ = tick.tick() => {
                 heartbeat::beat();
                 AgentEvent::Tick
@@ -103,35 +116,29 @@ async fn work(setup: &Setup) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_lanes(setup: &Setup, events: &mpsc::Sender<AgentEvent>) -> Result<Lanes> {
+fn start_lanes(
+    setup: &watch::Receiver<Arc<Setup>>,
+    pid_file: watch::Receiver<PathBuf>,
+    events: &mpsc::Sender<AgentEvent>,
+) -> Result<Lanes> {
     let kernel = mmm_net::Addresses::open().context("open netlink to manage addresses")?;
     let (address, steps) = mpsc::channel(1);
-    let lane = AddressLane::new(kernel, setup.interface.clone(), setup.roles.clone(), events.clone());
+    let lane = AddressLane::new(kernel, setup.clone(), events.clone());
     tokio::spawn(lane.run(steps));
     let (server, steps) = mpsc::channel(1);
-    let (account, own_users) = (setup.account.clone(), setup.own_users.clone());
-    let lane =
-        ServerLane::new(setup.server, account, own_users, setup.replication_at.clone(), events.clone());
+    let lane = ServerLane::new(setup.clone(), events.clone());
     tokio::spawn(lane.run(steps));
     let (name, named) = watch::channel(None);
     let (process, steps) = mpsc::channel(1);
-    let lane = ProcessLane { pid_file: setup.server_pid_file.clone(), named, events: events.clone() };
+    let lane = ProcessLane { pid_file, named, events: events.clone() };
     tokio::spawn(lane.run(steps));
-    let pid_file = setup.server_pid_file.clone();
-    let watch = ServerWatch::new(
-        setup.server,
-        setup.account.clone(),
-        setup.replication.clone(),
-        pid_file,
-        events.clone(),
-        name,
-    );
+    let watch = ServerWatch::new(setup.clone(), events.clone(), name);
     tokio::spawn(watch.run());
     Ok(Lanes { address, server, process })
 }
 
 impl Worker {
-    fn start(setup: Arc<Setup>, events: mpsc::Sender<AgentEvent>) -> Result<Self> {
+    fn start(setup: Arc<Setup>, files: Files, events: mpsc::Sender<AgentEvent>) -> Result<Self> {
         mmm_net::uptime().context("read the time since boot")?;
         let boot_id = mmm_net::boot_id().context("read the identity of this boot")?;
         let memory = memory::load(&setup.state_path, &boot_id);
@@ -144,17 +151,20 @@ impl Worker {
         let (begun, has_begun) = watch::channel(0);
         let (holder, askers) = (Arc::new(Holder::new(length)), Arc::new(Askers::default()));
         let line_askers = Arc::new(LineAskers::default());
-        let lanes = start_lanes(&setup, &events)?;
+        let (line_rules, rules) = watch::channel(Arc::new(LineRules::new(&setup)));
+        let (setups, current) = watch::channel(Arc::clone(&setup));
+        let (server_pid_file, pid_file) = watch::channel(setup.server_pid_file.clone());
+        let lanes = start_lanes(&current, pid_file, &events)?;
         let listener = Listener {
-            setup: Arc::clone(&setup),
+            setup: current.clone(),
             holder: Arc::clone(&holder),
             peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
-            lines: LinePort::new(&setup, Arc::clone(&line_askers), events.clone()),
+            lines: LinePort::new(setup.host.clone(), rules, Arc::clone(&line_askers), events.clone()),
             desk: Desk {
                 events: events.clone(),
                 reports: reported,
                 begun: has_begun,
-                surgery: doctor::start(Arc::clone(&setup)),
+                surgery: doctor::start(current.clone()),
             },
             refusals: Seldom::default(),
         };
@@ -165,7 +175,10 @@ impl Worker {
             calls: PeerCalls::start(&setup, &events),
             wall_clock: WallClock::default(),
             announcements: BTreeMap::new(),
+            files,
             setup,
+            setups,
+            server_pid_file,
             boot_id,
             mind,
             lanes,
@@ -173,12 +186,13 @@ impl Worker {
             begun,
             askers,
             line_askers,
+            line_rules,
             events,
             reports,
         })
     }
 
-    fn take_in(&mut self, event: AgentEvent) {
+    pub(crate) fn take_in(&mut self, event: AgentEvent) {
         let jump = self.wall_clock.look().map(|by| AgentEvent::ClockJumped { by });
         let mut events: VecDeque<AgentEvent> = jump.into_iter().chain([event]).collect();
         while let Some(event) = events.pop_front() {

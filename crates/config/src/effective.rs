@@ -1,8 +1,10 @@
 //! Every value a program would use, with where it comes from, as `--check` prints it.
 //!
-//! Holds no secret: what is one is masked before it gets here.
+//! Shows no secret: what is one is masked, and kept only to be compared.
 
 use std::fmt::Write as _;
+
+use secrecy::SecretString;
 
 use crate::line::written;
 use crate::program::Program;
@@ -14,12 +16,15 @@ use crate::settings::Settings;
 use crate::source::MASK;
 
 /// One value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Effective {
-    section: SectionId,
-    name: &'static str,
+    pub(crate) section: SectionId,
+    pub(crate) name: &'static str,
     mmm3_only: bool,
-    text: String,
+    /// As it is shown.
+    pub(crate) text: String,
+    /// What the mask in `text` hides.
+    pub(crate) hidden: Option<SecretString>,
     origin: String,
 }
 
@@ -37,8 +42,9 @@ pub(crate) fn list(resolved: &Resolved, report: &Report, kill_host_bin: Option<&
                 (Kind::RelativePath, Some(path)) => written(path),
                 _ => written(&cell.text),
             };
+            let hidden = (variable.kind == Kind::Secret).then(|| SecretString::from(cell.text.clone()));
             let Variable { name, mmm3_only, .. } = *variable;
-            values.push(Effective { section: id.clone(), name, mmm3_only, text, origin });
+            values.push(Effective { section: id.clone(), name, mmm3_only, text, hidden, origin });
         }
     }
     values

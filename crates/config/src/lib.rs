@@ -7,6 +7,7 @@
 
 mod build;
 mod diagnostic;
+mod difference;
 mod document;
 mod effective;
 mod fault;
@@ -31,6 +32,7 @@ mod value;
 mod views;
 
 pub use diagnostic::{Diagnostic, Failure, Place, Severity};
+pub use difference::{Difference, differences};
 pub use effective::describe;
 pub use load::{Loaded, load};
 pub use problem::Problem;

@@ -44,17 +44,20 @@ impl DaemonOptions {
         self.cluster.as_ref().map(|cluster| format!("_{cluster}")).unwrap_or_default()
     }
 
-    /// Loads the configuration and shows what is wrong with it on stderr; with `--check` it also looks at the
-    /// certificates and prints what would be used.
-    /// `Err` holds the status to exit with.
-    pub fn load(&self, program: Program) -> Result<Settings, ExitCode> {
-        let request = Request {
+    fn request(&self, program: Program) -> Request {
+        Request {
             program,
             cluster: self.cluster.clone(),
             config: self.config.clone(),
             config_dir: std::env::var_os("MMM_CONFIG_DIR").map(PathBuf::from),
-        };
-        let loaded = mmm_config::load(&request).map_err(|failure| {
+        }
+    }
+
+    /// Loads the configuration and shows what is wrong with it on stderr; with `--check` it also looks at the
+    /// certificates and prints what would be used.
+    /// `Err` holds the status to exit with.
+    pub fn load(&self, program: Program) -> Result<Settings, ExitCode> {
+        let loaded = mmm_config::load(&self.request(program)).map_err(|failure| {
             eprintln!("{failure}");
             ExitCode::FAILURE
         })?;
@@ -75,6 +78,29 @@ impl DaemonOptions {
             return Err(ExitCode::SUCCESS);
         }
         Ok(loaded.settings)
+    }
+
+    /// Reads the same configuration again. What is wrong with it goes to the log; then there is none, and the program goes
+    /// on with what it has.
+    pub fn load_again(&self, program: Program) -> Option<Settings> {
+        match mmm_config::load(&self.request(program)) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                Some(loaded.settings)
+            }
+            Err(failure) => {
+                let count = failure.errors().count();
+                let plural = if count == 1 { "" } else { "s" };
+                let listed: Vec<String> = failure.diagnostics().iter().map(ToString::to_string).collect();
+                tracing::error!(
+                    "The configuration has {count} error{plural} and is not taken in; nothing is changed:\n\n{}\n",
+                    listed.join("\n\n")
+                );
+                None
+            }
+        }
     }
 
     /// Whether this process has to start its detached self and end.

@@ -1,11 +1,46 @@
 //! Questions of the doctor to agents, over the sessions that are there, and their answers.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mmm_core::HostName;
 use mmm_core::doctor::Checkup;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
+
+/// The ways to all agents. Hosts come and go with the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllCheckups(Arc<Mutex<BTreeMap<HostName, Arc<Checkups>>>>);
+
+impl AllCheckups {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostName, Arc<Checkups>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new way, for the session that is about to begin. Whoever waits for an answer over an older one waits no more.
+    pub(crate) fn renew(&self, host: &HostName) -> Arc<Checkups> {
+        let new = Arc::new(Checkups::default());
+        if let Some(old) = self.lock().insert(host.clone(), Arc::clone(&new)) {
+            old.end("another one begins");
+        }
+        new
+    }
+
+    pub(crate) fn remove(&self, host: &HostName) {
+        if let Some(old) = self.lock().remove(host) {
+            old.end("the host is configured no longer");
+        }
+    }
+
+    pub(crate) fn of(&self, host: &HostName) -> Option<Arc<Checkups>> {
+        self.lock().get(host).map(Arc::clone)
+    }
+
+    pub(crate) fn all_have_sessions(&self) -> bool {
+        self.lock().values().all(|checkups| checkups.has_session())
+    }
+}
 
 /// The way to the agent of one host.
 #[derive(Debug)]
@@ -56,7 +91,7 @@ impl Checkups {
         state.waiting.clear();
     }
 
-    pub(crate) fn has_session(&self) -> bool {
+    fn has_session(&self) -> bool {
         matches!(self.lock().line, Line::Up { .. })
     }
 

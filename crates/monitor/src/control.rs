@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mmm_daemon::Seldom;
-use mmm_wire::{Connection, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER, Transport};
+use mmm_wire::{Connection, ControlDecoder, ControlEvent, LINE_TOO_LONG_ANSWER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::setup::Setup;
@@ -34,22 +34,22 @@ pub(crate) struct Command {
 pub(crate) struct ControlPort {
     port: TcpListener,
     /// With a secret in use, a command from another host would need to prove it, and lines can't; a certificate does.
-    own_host_only: bool,
-    transport: Transport,
+    setup: watch::Receiver<Arc<Setup>>,
     commands: mpsc::Sender<Command>,
 }
 
 impl ControlPort {
-    pub(crate) async fn bind(setup: &Setup, commands: mpsc::Sender<Command>) -> Result<Self> {
-        let port = TcpListener::bind(setup.listen).await.with_context(|| {
+    pub(crate) async fn bind(
+        setup: watch::Receiver<Arc<Setup>>,
+        commands: mpsc::Sender<Command>,
+    ) -> Result<Self> {
+        let listen = setup.borrow().listen;
+        let port = TcpListener::bind(listen).await.with_context(|| {
             format!(
-                "listen for mmm_control on {} (ip and port of <monitor>): is another monitor running, or does the address belong to another host?",
-                setup.listen
+                "listen for mmm_control on {listen} (ip and port of <monitor>): is another monitor running, or does the address belong to another host?"
             )
         })?;
-        let transport = setup.transport.clone();
-        let own_host_only = setup.secret.is_some() && !transport.is_authenticated();
-        Ok(Self { port, own_host_only, transport, commands })
+        Ok(Self { port, setup, commands })
     }
 
     pub(crate) async fn run(self) {
@@ -68,8 +68,10 @@ impl ControlPort {
                 tracing::debug!("Closing the client {caller}: {CLIENTS_MAX} others are connected already");
                 continue;
             };
-            let refused = self.own_host_only && !is_own_host(&stream, caller);
-            let (commands, transport) = (self.commands.clone(), self.transport.clone());
+            let transport = self.setup.borrow().transport.clone();
+            let own_host_only = self.setup.borrow().secret.is_some() && !transport.is_authenticated();
+            let refused = own_host_only && !is_own_host(&stream, caller);
+            let commands = self.commands.clone();
             let refusals = Arc::clone(&refusals);
             tokio::spawn(async move {
                 let _permit = permit;

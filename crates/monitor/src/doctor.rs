@@ -15,7 +15,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::checkups::Checkups;
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
 
@@ -81,7 +80,7 @@ impl Doctor {
 
     async fn report(&self, of: Patient) -> String {
         let names: BTreeSet<HostName> =
-            self.wiring.setup.hosts.iter().map(|host| host.name.clone()).collect();
+            self.wiring.setup().hosts.iter().map(|host| host.name.clone()).collect();
         if let Patient::Host(host) = &of
             && !names.contains(host)
         {
@@ -105,7 +104,7 @@ impl Doctor {
         self.wiring.network_was_there().await;
         sleep(FIRST_AFTER).await;
         let latest = Instant::now() + PATIENCE;
-        while Instant::now() < latest && !self.wiring.checkups.values().all(Checkups::has_session) {
+        while Instant::now() < latest && !self.wiring.checkups.all_have_sessions() {
             sleep(Duration::from_secs(1)).await;
         }
         let mut rounds = interval_at(Instant::now(), EVERY);
@@ -126,7 +125,7 @@ impl Doctor {
     }
 
     async fn examine(&self) -> Vec<Finding> {
-        let setup = &self.wiring.setup;
+        let setup = self.wiring.setup();
         let mut asked = JoinSet::new();
         for host in &setup.hosts {
             asked.spawn(examine_host(self.wiring.clone(), host.clone()));
@@ -144,9 +143,10 @@ impl Doctor {
 }
 
 async fn examine_host(wiring: Wiring, host: HostSetup) -> Option<(HostName, HostExamined)> {
-    let settings = wiring.setup.mind.hosts.get(&host.name)?;
+    let setup = wiring.setup();
+    let settings = setup.mind.hosts.get(&host.name)?;
     let agent = async {
-        let Some(agent) = wiring.checkups.get(&host.name) else {
+        let Some(agent) = wiring.checkups.of(&host.name) else {
             return (Err("it has no agent".to_owned()), None);
         };
         let checkup = agent.ask(AGENT_LIMIT).await;

@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Runs `kill_host HOST PING` (PING is 1 when the host answered the last pings, 0 otherwise). Only exit status 0 means
 /// that the host is off, and with it whatever it held by `epoch` or an earlier one.
 pub(crate) async fn kill_host(wiring: Wiring, host: HostName, ping: bool, epoch: Epoch) {
-    let program = &wiring.setup.kill_host_bin;
-    let outcome = run(program, &host, ping).await;
+    let setup = wiring.setup();
+    let outcome = run(&setup.kill_host_bin, &host, ping).await;
     let event = Event::HostKillEnded { host, epoch, outcome };
     // The monitor is ending when nobody listens.
     let _ = wiring.events.send(event).await;

@@ -11,6 +11,7 @@ mod options;
 mod pairs;
 mod probes;
 mod protocol1;
+mod reload;
 mod sessions;
 mod setup;
 mod shell;
@@ -23,6 +24,7 @@ use mmm_config::{Program, Settings};
 use mmm_daemon::PidFile;
 
 use options::Options;
+use reload::Files;
 use setup::Setup;
 
 fn main() -> ExitCode {
@@ -47,5 +49,5 @@ fn run(settings: &Settings, options: &Options) -> anyhow::Result<ExitCode> {
     if pid_file.was_stale {
         tracing::warn!("Unclean start - found stale pid file!");
     }
-    shell::run(setup, &mut pid_file)
+    shell::run(setup, Files { config: settings.clone(), options: options.clone() }, &mut pid_file)
 }

@@ -1,13 +1,16 @@
 //! The network check: whether any of `ping_ips` answers. A monitor that reaches nobody must not believe its other checks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::Event;
 use mmm_net::Pinger;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::setup::Setup;
 use crate::shell::Wiring;
 
 pub(crate) struct NetworkCheck {
@@ -20,12 +23,31 @@ impl NetworkCheck {
         Self { wiring: wiring.clone(), seen }
     }
 
-    pub(crate) async fn run(self) {
-        let setup = &self.wiring.setup;
+    pub(crate) async fn run(mut self) {
+        loop {
+            let setup = Arc::clone(&self.wiring.setup.borrow_and_update());
+            let changed = async |wiring: &mut Wiring| {
+                while wiring.setup.changed().await.is_ok() {
+                    if !asks_the_same(&setup, &wiring.setup()) {
+                        return;
+                    }
+                }
+            };
+            let mut wiring = self.wiring.clone();
+            tokio::select! {
+                () = self.watch(&setup) => return,
+                () = changed(&mut wiring) => {}
+            }
+        }
+    }
+
+    /// Asks everybody until nobody wants to know any more.
+    async fn watch(&self, setup: &Setup) {
         let limit = setup.checks.ping.timeout;
         let (answers, mut inbox) = mpsc::channel(setup.ping_ips.len().max(1));
+        let mut asking = JoinSet::new();
         for ip in &setup.ping_ips {
-            tokio::spawn(ping_for_ever(*ip, setup.ping_interval, limit, answers.clone()));
+            asking.spawn(ping_for_ever(*ip, setup.ping_interval, limit, answers.clone()));
         }
         // One answer within the time that two rounds may take is enough; each address is asked on its own.
         let patience = setup.ping_interval + limit + Duration::from_millis(200);
@@ -51,6 +73,11 @@ impl NetworkCheck {
             self.seen.send_if_modified(|seen| !std::mem::replace(seen, *seen || reachable) && reachable);
         }
     }
+}
+
+fn asks_the_same(one: &Setup, other: &Setup) -> bool {
+    let asked = |setup: &Setup| (setup.ping_ips.clone(), setup.ping_interval, setup.checks.ping.timeout);
+    asked(one) == asked(other)
 }
 
 async fn ping_for_ever(ip: IpAddr, every: Duration, limit: Duration, answers: mpsc::Sender<bool>) {

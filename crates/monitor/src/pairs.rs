@@ -13,8 +13,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) async fn check_auto_increment(wiring: Wiring) {
-    let pairs: Vec<(HostSetup, HostSetup)> = wiring
-        .setup
+    let setup = wiring.setup();
+    let pairs: Vec<(HostSetup, HostSetup)> = setup
         .mind
         .hosts
         .iter()
@@ -22,9 +22,8 @@ pub(crate) async fn check_auto_increment(wiring: Wiring) {
         // Each pair once.
         .filter(|(name, peer)| name < peer)
         .filter_map(|(name, peer)| {
-            let find = |wanted: &mmm_core::HostName| {
-                wiring.setup.hosts.iter().find(|host| host.name == *wanted).cloned()
-            };
+            let find =
+                |wanted: &mmm_core::HostName| setup.hosts.iter().find(|host| host.name == *wanted).cloned();
             Some((find(name)?, find(peer)?))
         })
         .collect();

@@ -9,16 +9,16 @@ use mmm_mysql::{
     rep_threads_check,
 };
 use mmm_net::Pinger;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
 
-pub(crate) fn start(wiring: &Wiring, host: &HostSetup) {
-    for kind in CheckKind::ALL {
-        let probe = Probe { wiring: wiring.clone(), host: host.clone(), kind, session: None };
-        tokio::spawn(probe.run());
-    }
+/// To be ended by the handles when the host is no longer this one.
+pub(crate) fn start(wiring: &Wiring, host: &HostSetup) -> Vec<AbortHandle> {
+    let probe = |kind| Probe { wiring: wiring.clone(), host: host.clone(), kind, session: None };
+    CheckKind::ALL.into_iter().map(|kind| tokio::spawn(probe(kind).run()).abort_handle()).collect()
 }
 
 struct Probe {
@@ -31,12 +31,12 @@ struct Probe {
 
 impl Probe {
     async fn run(mut self) {
-        let settings = self.settings();
         let mut pinger = Pinger::new(self.host.ip);
         self.wiring.network_was_there().await;
         loop {
             let began = Instant::now();
             let started = self.wiring.now();
+            let settings = self.settings();
             let verdict = match self.kind {
                 CheckKind::Ping => self.ping(&mut pinger, settings.timeout).await,
                 CheckKind::Mysql => convert(mysql_check(&self.server(settings.timeout).await)),
@@ -58,12 +58,24 @@ impl Probe {
             if self.wiring.events.send(event).await.is_err() {
                 return;
             }
-            sleep_until(began + settings.period).await;
+            self.wait_for_next(began).await;
+        }
+    }
+
+    /// The period may change meanwhile.
+    async fn wait_for_next(&mut self, began: Instant) {
+        loop {
+            let next = began + self.settings().period;
+            tokio::select! {
+                () = sleep_until(next) => return,
+                Ok(()) = self.wiring.setup.changed() => {}
+            }
         }
     }
 
     fn settings(&self) -> CheckSettings {
-        let checks = &self.wiring.setup.checks;
+        let setup = self.wiring.setup();
+        let checks = &setup.checks;
         match self.kind {
             CheckKind::Ping => checks.ping.clone(),
             CheckKind::Mysql => checks.mysql.clone(),

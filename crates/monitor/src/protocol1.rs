@@ -92,6 +92,12 @@ impl OldAgent {
         Self { host, transport, limits, events, offer_again, met: false, clear: true, server: None }
     }
 
+    /// What is configured now counts from the next command on.
+    pub(crate) fn follow(&mut self, transport: &Transport, limits: Limits) {
+        self.transport = transport.clone();
+        self.limits = limits;
+    }
+
     /// Protocol 2 was offered, and not taken.
     pub(crate) fn was_offered(&mut self) {
         self.offer_again = Instant::now() + OFFER_AGAIN;

@@ -1,5 +1,6 @@
 //! One session with each agent, kept open and opened again when it ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::{Event, Moment, ToAgent, ToMonitor};
@@ -27,6 +28,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub(crate) struct AgentSession {
     pub(crate) wiring: Wiring,
     pub(crate) host: HostSetup,
+    pub(crate) checkups: Arc<Checkups>,
 }
 
 /// What the answer of an agent of 2.2.1 to our greeting begins with.
@@ -50,12 +52,13 @@ impl AgentSession {
         let mut warned = false;
         // The mind tells of the first failure only, which may be another one: an agent that is not there yet.
         let (mut tried, mut told) = (false, false);
-        let limits = Limits::new(self.wiring.setup.max_kill_retries);
         // While it is known to speak protocol 1.
         let mut old_agent: Option<OldAgent> = None;
         loop {
             let host = self.host.name.clone();
             if let Some(agent) = old_agent.as_mut().filter(|agent| !agent.is_due()) {
+                let setup = self.wiring.setup();
+                agent.follow(&setup.transport, Limits::new(setup.max_kill_retries));
                 match agent.drive(&mut messages).await {
                     Ended::Due => {}
                     Ended::Over => return,
@@ -76,13 +79,12 @@ impl AgentSession {
                     Event::AgentLost { host, reason }
                 }
                 (Err(Unopened::Protocol1), known) => {
-                    let transport = self.wiring.setup.transport.clone();
-                    let new =
-                        || OldAgent::new(self.host.clone(), transport, limits, self.wiring.events.clone());
+                    let setup = self.wiring.setup();
+                    let limits = Limits::new(setup.max_kill_retries);
+                    let (transport, events) = (setup.transport.clone(), self.wiring.events.clone());
+                    let new = || OldAgent::new(self.host.clone(), transport, limits, events);
                     known.get_or_insert_with(new).was_offered();
-                    if let Some(checkups) = self.checkups() {
-                        checkups.end("it speaks protocol 1, which has no words for a doctor");
-                    }
+                    self.checkups.end("it speaks protocol 1, which has no words for a doctor");
                     continue;
                 }
                 (Err(Unopened::NoAnswer(_)), Some(agent)) => {
@@ -106,20 +108,14 @@ impl AgentSession {
                 }
             };
             tried = true;
-            if let (Event::AgentLost { reason, .. } | Event::AgentRefused { reason, .. }, Some(checkups)) =
-                (&event, self.checkups())
-            {
-                checkups.end(reason);
+            if let Event::AgentLost { reason, .. } | Event::AgentRefused { reason, .. } = &event {
+                self.checkups.end(reason);
             }
             if self.wiring.events.send(event).await.is_err() {
                 return;
             }
             sleep(AGAIN).await;
         }
-    }
-
-    fn checkups(&self) -> Option<&Checkups> {
-        self.wiring.checkups.get(&self.host.name)
     }
 
     async fn open(&self, warned: &mut bool) -> Result<Session<Connection>, Unopened> {
@@ -138,7 +134,7 @@ impl AgentSession {
         if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
             tracing::debug!("Can't set the limits on the connection to {address}: {error}");
         }
-        let setup = &self.wiring.setup;
+        let setup = self.wiring.setup();
         let peer = format!("agent of {} at {address}", self.host.name);
         let connecting = setup.transport.connect(stream, &peer, HANDSHAKE_LIMIT).await;
         let stream = connecting.map_err(|error| {
@@ -186,7 +182,7 @@ impl AgentSession {
     async fn serve(&self, session: Session<Connection>, messages: &mut mpsc::Receiver<ToAgent>) -> String {
         let Session { reader, writer, peer } = session;
         let knows_doctor = peer.features.contains(mmm_core::DOCTOR);
-        let questions = self.checkups().and_then(|checkups| checkups.begin(knows_doctor));
+        let questions = self.checkups.begin(knows_doctor);
         // What waits here was meant for an earlier session; the mind tells everything anew.
         while messages.try_recv().is_ok() {}
         let (read, readings) = watch::channel(None);
@@ -222,9 +218,7 @@ impl AgentSession {
                     continue;
                 }
                 ToMonitor::Examined(checkup) => {
-                    if let Some(checkups) = self.checkups() {
-                        checkups.take_in(&checkup);
-                    }
+                    self.checkups.take_in(&checkup);
                     continue;
                 }
             };

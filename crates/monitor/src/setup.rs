@@ -54,6 +54,23 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// The same as `self` in all that a running monitor can't change.
+    pub(crate) fn following(self, running: &Self) -> Self {
+        Self {
+            listen: running.listen,
+            pid_path: running.pid_path.clone(),
+            status_path: running.status_path.clone(),
+            epoch_path: running.epoch_path.clone(),
+            mind: Settings { instance: running.mind.instance, ..self.mind },
+            debug: running.debug,
+            ..self
+        }
+    }
+
+    pub(crate) fn host(&self, name: &HostName) -> Option<&HostSetup> {
+        self.hosts.iter().find(|host| host.name == *name)
+    }
+
     pub(crate) fn new(config: &Config, options: &Options) -> Result<Self> {
         let view = config.monitor_view()?;
         let monitor = view.monitor;

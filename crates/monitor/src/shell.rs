@@ -6,25 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmm_core::{Action, Cluster, Event, HostName, Moment, MonitorState, Restored, ToAgent};
-use mmm_daemon::{PidFile, SlotWriter};
+use mmm_config::Program;
+use mmm_core::{Action, Cluster, Event, HostName, Moment, MonitorState, Restored};
+use mmm_daemon::{PidFile, Reloads, SlotWriter};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::checkups::Checkups;
+use crate::checkups::AllCheckups;
 use crate::control::{Command, ControlPort};
 use crate::doctor::Doctor;
 use crate::kill_host::kill_host;
 use crate::network::NetworkCheck;
-use crate::sessions::AgentSession;
+use crate::reload::{Files, Watched};
 use crate::setup::Setup;
-use crate::{epoch_file, pairs, probes, status_file};
+use crate::{epoch_file, pairs, status_file};
 
 /// Events wait here while one is taken in, which takes microseconds.
 const EVENTS_MAX: usize = 1024;
-/// Messages to one agent; a session that lets so many pile up is dead.
-const MESSAGES_MAX: usize = 64;
 const TICK: Duration = Duration::from_millis(200);
 /// The last states are written within this time at the end.
 const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
@@ -32,7 +31,8 @@ const LAST_WRITE_LIMIT: Duration = Duration::from_secs(1);
 /// What every part shares with the task that owns the mind.
 #[derive(Clone, Debug)]
 pub(crate) struct Wiring {
-    pub(crate) setup: Arc<Setup>,
+    /// Another one after each reload.
+    pub(crate) setup: watch::Receiver<Arc<Setup>>,
     pub(crate) events: mpsc::Sender<Event>,
     /// Zero point of the mind's time, on the clock that goes on while the host is suspended: leases do too.
     zero: Duration,
@@ -41,10 +41,15 @@ pub(crate) struct Wiring {
     /// Whether the network check has ever got an answer.
     pub(crate) network: watch::Receiver<bool>,
     /// The doctor's way to each agent.
-    pub(crate) checkups: Arc<BTreeMap<HostName, Checkups>>,
+    pub(crate) checkups: AllCheckups,
 }
 
 impl Wiring {
+    /// As it is now.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.borrow())
+    }
+
     pub(crate) fn now(&self) -> Moment {
         let uptime = mmm_net::uptime().expect("each kernel that runs these programs has a boot clock");
         Moment::from(uptime.saturating_sub(self.zero))
@@ -63,35 +68,39 @@ impl Wiring {
     pub(crate) fn for_test(setup: Setup) -> (Self, mpsc::Receiver<Event>) {
         let (events, told) = mpsc::channel(EVENTS_MAX);
         let (_, network) = watch::channel(true);
+        let (_, setup) = watch::channel(Arc::new(setup));
         let zero = mmm_net::uptime().expect("each kernel that runs these programs has a boot clock");
-        let checkups = Arc::default();
-        (Self { setup: Arc::new(setup), events, zero, lineage: 1, network, checkups }, told)
+        (Self { setup, events, zero, lineage: 1, network, checkups: AllCheckups::default() }, told)
     }
 }
 
-struct Shell {
-    wiring: Wiring,
-    mind: Cluster,
-    agents: BTreeMap<HostName, mpsc::Sender<ToAgent>>,
+pub(crate) struct Shell {
+    pub(crate) wiring: Wiring,
+    pub(crate) mind: Cluster,
+    pub(crate) files: Files,
+    pub(crate) setups: watch::Sender<Arc<Setup>>,
+    /// What goes on for each host.
+    pub(crate) watched: BTreeMap<HostName, Watched>,
     /// Clients of the control port that wait for an answer.
     waiting: BTreeMap<u64, oneshot::Sender<String>>,
     status: watch::Sender<String>,
     epochs: mpsc::Sender<(u64, MonitorState)>,
 }
 
-pub(crate) fn run(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
+pub(crate) fn run(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<ExitCode> {
     mmm_daemon::raise_file_limit();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
-    let code = runtime.block_on(serve(setup, pid_file));
+    let code = runtime.block_on(serve(setup, files, pid_file));
     // A write that hangs on its disk must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     code
 }
 
-async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
+async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
+    let mut reloads = Reloads::new(&files.options.daemon, Program::Monitor).context("catch SIGHUP")?;
     tracing::info!("STARTING...");
     for warning in setup.transport.warnings() {
         tracing::warn!("{warning}");
@@ -104,17 +113,17 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
     let (seen, network) = watch::channel(false);
-    let checkups = setup.hosts.iter().map(|host| (host.name.clone(), Checkups::default())).collect();
+    let (setups, current) = watch::channel(Arc::clone(&setup));
     let wiring = Wiring {
-        setup: Arc::clone(&setup),
+        setup: current,
         events,
         zero,
         lineage: mind.lineage(),
         network,
-        checkups: Arc::new(checkups),
+        checkups: AllCheckups::default(),
     };
     // Bound before anything else begins: a monitor that nobody can talk to must not start.
-    let port = ControlPort::bind(&setup, commands).await?;
+    let port = ControlPort::bind(wiring.setup.clone(), commands).await?;
     tokio::spawn(port.run());
     pid_file.publish()?;
     let (status, statuses) = watch::channel(String::new());
@@ -122,9 +131,10 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
     let (epochs, new_epochs) = mpsc::channel(epoch_file::STATES_MAX);
     let file = SlotWriter::new(setup.epoch_path.clone(), setup.epoch_owner.clone());
     let mut epoch_writer = tokio::spawn(epoch_file::write_states(file, new_epochs, wiring.events.clone()));
-    let agents = start_parts(&wiring, seen);
+    let watched = start_parts(&wiring, seen);
     let doctor = Doctor::start(&wiring);
-    let mut shell = Shell { wiring, mind, agents, waiting: BTreeMap::new(), status, epochs };
+    let waiting = BTreeMap::new();
+    let mut shell = Shell { wiring, mind, files, setups, watched, waiting, status, epochs };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_client = 0;
@@ -141,6 +151,10 @@ async fn serve(setup: Setup, pid_file: &mut PidFile) -> Result<ExitCode> {
                 next_client += 1;
                 shell.waiting.insert(next_client, answer);
                 Event::Commanded { client: next_client, line }
+            }
+            (config, began) = reloads.next() => {
+                shell.reload(config, began);
+                continue;
             }
             _ = tick.tick() => Event::Tick,
         };
@@ -175,22 +189,16 @@ fn restore(setup: &Setup) -> Option<Restored> {
     Some(restored)
 }
 
-fn start_parts(wiring: &Wiring, seen: watch::Sender<bool>) -> BTreeMap<HostName, mpsc::Sender<ToAgent>> {
+fn start_parts(wiring: &Wiring, seen: watch::Sender<bool>) -> BTreeMap<HostName, Watched> {
     tracing::info!("Waiting for network connection...");
     tokio::spawn(NetworkCheck::new(wiring, seen).run());
     tokio::spawn(pairs::check_auto_increment(wiring.clone()));
-    let mut agents = BTreeMap::new();
-    for host in &wiring.setup.hosts {
-        probes::start(wiring, host);
-        let (messages, inbox) = mpsc::channel(MESSAGES_MAX);
-        agents.insert(host.name.clone(), messages);
-        tokio::spawn(AgentSession { wiring: wiring.clone(), host: host.clone() }.run(inbox));
-    }
-    agents
+    let setup = wiring.setup();
+    setup.hosts.iter().map(|host| (host.name.clone(), Watched::start(wiring, host))).collect()
 }
 
 impl Shell {
-    fn take_in(&mut self, event: Event) {
+    pub(crate) fn take_in(&mut self, event: Event) {
         for action in self.mind.step(self.wiring.now(), event) {
             self.carry_out(action);
         }
@@ -199,8 +207,8 @@ impl Shell {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Tell { host, message } => {
-                let Some(agent) = self.agents.get(&host) else { return };
-                if agent.try_send(message).is_err() {
+                let Some(watched) = self.watched.get(&host) else { return };
+                if watched.messages.try_send(message).is_err() {
                     tracing::warn!(
                         "The agent on host '{host}' takes no more messages; it is told again when its session is renewed"
                     );
@@ -225,6 +233,12 @@ impl Shell {
             }
             Action::SaveStatus(text) => {
                 self.status.send_replace(text);
+            }
+            Action::Dismiss { host } => {
+                if let Some(watched) = self.watched.remove(&host) {
+                    watched.end();
+                }
+                self.wiring.checkups.remove(&host);
             }
             Action::Log(level, text) => mmm_daemon::log(level, &text),
         }

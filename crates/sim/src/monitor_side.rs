@@ -148,6 +148,8 @@ impl World {
                     monitor.status = Some(text);
                 }
             }
+            // Nothing is configured anew here.
+            Action::Dismiss { .. } => {}
             Action::Log(level, text) => {
                 self.tell(|| format!("monitor {index}: {} {}", level.as_str(), text.trim_end()));
             }

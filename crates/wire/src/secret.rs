@@ -70,6 +70,11 @@ impl Secret {
         }
     }
 
+    /// Whether both are the same. For secrets of one's own: how long it takes may tell how much of them is.
+    pub fn is(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+
     pub(crate) fn key(&self) -> &[u8] {
         self.0.expose_secret()
     }

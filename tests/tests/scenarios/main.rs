@@ -31,6 +31,7 @@ mod monitor_away;
 mod overlap;
 mod protocol1_agent;
 mod protocol1_monitor;
+mod reload;
 mod repairs;
 mod replicas;
 mod server_lost;

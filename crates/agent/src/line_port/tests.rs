@@ -74,12 +74,13 @@ struct Scene {
 fn port(host: &str, may_change: bool) -> (LinePort, mpsc::Receiver<AgentEvent>) {
     let (events, inbox) = mpsc::channel(16);
     let roles = ["reader(192.168.8.34)", "reader(192.168.8.35)", "writer(192.168.8.30)"].map(role);
+    let roles = roles.into_iter().map(|role| (role.ip(), role)).collect();
+    let configured = LineRules { roles, may_change, answer_limit: LIMIT };
+    let (_, rules_now) = watch::channel(Arc::new(configured));
     let port = LinePort {
         host: HostName::from(host),
-        roles: roles.into_iter().map(|role| (role.ip(), role)).collect(),
-        may_change,
+        rules: rules_now,
         refusal_told: AtomicBool::new(false),
-        answer_limit: LIMIT,
         places: Semaphore::new(3),
         askers: Arc::new(LineAskers::default()),
         events,

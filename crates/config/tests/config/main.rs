@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod difference;
 mod errors;
 mod files;
 mod lease;

@@ -14,7 +14,7 @@ use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
 use crate::lease::{Durable, Epoch, Grant, HolderLease, LeaseRules, Promiser, Renewal, Waits};
 use crate::message::{
-    AgentStatus, Approached, LogPosition, Order, OrderId, PeerAnswer, PeerRequest, ServerView,
+    AgentStatus, Approached, LogPosition, Order, OrderId, PeerAnswer, PeerRequest, ServerView, Takeover,
 };
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
@@ -134,6 +134,8 @@ pub enum AgentEvent {
         step: Step,
         outcome: StepOutcome,
     },
+    /// The configuration was read again.
+    Reconfigured(AgentSettings),
     Tick,
 }
 
@@ -314,6 +316,7 @@ impl AgentMind {
             AgentEvent::MemorySaved { number, outcome } => self.take_in_memory_saved(now, number, &outcome),
             AgentEvent::ClockJumped { by } => self.take_in_clock_jump(now, by, &mut actions),
             AgentEvent::StepEnded { step, outcome } => self.take_in_step(now, &step, outcome, &mut actions),
+            AgentEvent::Reconfigured(settings) => self.take_in_settings(settings),
             AgentEvent::Tick => {}
         }
         self.tend_lease(now, &mut actions);
@@ -521,7 +524,7 @@ impl AgentMind {
             Step::EndClients => self.clients_due = false,
             Step::EndWriters => self.lock_rounds = 0,
             Step::CatchUp(takeover) => {
-                if *takeover == crate::message::Takeover::Lost {
+                if *takeover == Takeover::Lost {
                     self.receiving = Some(false);
                 }
                 // A newer choice asks for the same again: more may have been received since this one began.
@@ -589,10 +592,5 @@ impl AgentMind {
         if self.problem.insert(step.lane(), text.clone()).is_none() {
             actions.push(AgentAction::Log(LogLevel::Info, text));
         }
-    }
-
-    fn end_approach(&mut self, id: OrderId, outcome: Result<(), String>) {
-        self.approach = self.approach.filter(|(wanted, _)| *wanted != id);
-        self.approached = Some(Approached { id, outcome });
     }
 }

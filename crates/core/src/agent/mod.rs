@@ -8,6 +8,7 @@ mod lease;
 mod mind;
 mod plan;
 mod protocol1;
+mod reload;
 mod report;
 mod step;
 

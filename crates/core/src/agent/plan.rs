@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::mind::{AgentAction, AgentMind};
 use super::step::{Lane, Lifetime, Step};
 use crate::lease::kernel_lifetime;
-use crate::message::{ServerView, Takeover};
+use crate::message::{Approached, OrderId, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
 use crate::state::HostState;
@@ -118,8 +118,12 @@ impl AgentMind {
     fn next_address_step(&self, now: Moment) -> Option<Step> {
         let wanted = self.wanted_addresses(now)?;
         let held = self.addresses.as_ref()?;
+        // The role got another address, which is here already: the old one leaves while the writer goes on.
+        let has_moved =
+            held.iter().any(|held| self.is_writer_role(&held.role) && wanted.contains(&held.role));
         let surplus = held.iter().find(|held| {
-            !wanted.contains(&held.role) && (!self.is_writer_role(&held.role) || self.may_drop_writer())
+            let may_drop = !self.is_writer_role(&held.role) || has_moved || self.may_drop_writer();
+            !wanted.contains(&held.role) && may_drop
         });
         if let Some(surplus) = surplus {
             return Some(Step::DropAddress(surplus.role.clone()));
@@ -230,5 +234,10 @@ impl AgentMind {
         }
         // A restarted server starts its replication by itself.
         (self.receiving == Some(true)).then_some(Step::StopReceiving)
+    }
+
+    pub(super) fn end_approach(&mut self, id: OrderId, outcome: Result<(), String>) {
+        self.approach = self.approach.filter(|(wanted, _)| *wanted != id);
+        self.approached = Some(Approached { id, outcome });
     }
 }

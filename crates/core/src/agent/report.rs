@@ -86,6 +86,7 @@ impl AgentMind {
     }
 }
 
+/// As 2.2.1 logs it.
 pub(super) fn log_roles(before: &BTreeSet<Role>, after: &BTreeSet<Role>, actions: &mut Vec<AgentAction>) {
     let log = |text: String| AgentAction::Log(LogLevel::Info, text);
     actions.push(log("We have some new roles added or old rules deleted!".to_owned()));

@@ -106,7 +106,10 @@ impl Cluster {
     }
 
     fn set_online(&mut self, now: Moment, name: &str, actions: &mut Vec<Action>) -> String {
-        let Some(host) = self.hosts.get(name) else { return unknown_host(name) };
+        // One that has left the configuration and has not let go of everything yet gets nothing new.
+        let Some(host) = self.hosts.get(name).filter(|_| self.settings.hosts.contains_key(name)) else {
+            return unknown_host(name);
+        };
         match host.state {
             HostState::Online => return "OK: This host is already ONLINE. Skipping command.".to_owned(),
             HostState::AdminOffline | HostState::AwaitingRecovery => {}

@@ -10,6 +10,7 @@ use crate::lease::{Epoch, GrantRecord, Renewal};
 use crate::message::{AgentStatus, ToAgent};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::settings::Settings;
 use crate::state::HostState;
 
 /// Something that happened.
@@ -75,6 +76,8 @@ pub enum Event {
         client: u64,
         line: String,
     },
+    /// The configuration was read again. To be asked about before: see [`Cluster::objections`](super::Cluster::objections).
+    Reconfigured(Box<Settings>),
 }
 
 /// What a monitor has to know of leases after a restart.
@@ -121,6 +124,10 @@ pub enum Action {
         text: String,
     },
     SaveStatus(String),
+    /// A host that was taken out of the configuration has let go of everything: nothing is asked of it any more.
+    Dismiss {
+        host: HostName,
+    },
     Log(LogLevel, String),
 }
 

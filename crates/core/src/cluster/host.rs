@@ -52,6 +52,8 @@ pub(super) struct Host {
     pub(super) kill: Kill,
     /// It was taken out because its lease ran out, and its agent has not been heard since.
     pub(super) lease_lost: bool,
+    /// When it came into the configuration, if the monitor was running then.
+    pub(super) added: Option<Moment>,
 }
 
 impl Host {
@@ -67,7 +69,14 @@ impl Host {
             quick_return: None,
             kill: Kill::NotTried,
             lease_lost: false,
+            added: None,
         }
+    }
+
+    /// A host that came into the configuration while the monitor runs.
+    pub(super) fn added(now: Moment) -> Self {
+        let agent = Agent { lost_at: now, ..Agent::default() };
+        Self { since: now, agent, added: Some(now), ..Self::new() }
     }
 
     pub(super) fn check(&self, kind: CheckKind) -> &Check {

@@ -12,6 +12,7 @@ mod lease;
 mod moves;
 mod placement;
 mod protocol1;
+mod reload;
 mod rules;
 mod show;
 mod show_lease;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use host::Host;
 use keeper::{Keeper, Trust};
 use moves::Move;
+use reload::Leftovers;
 use slots::Slot;
 use startup::Phase;
 
@@ -82,6 +84,7 @@ pub struct Cluster {
     /// When the first of both masters became ONLINE, in wait mode.
     first_master_online: Option<Moment>,
     saved: Option<String>,
+    leftovers: Leftovers,
 }
 
 impl Cluster {
@@ -120,6 +123,7 @@ impl Cluster {
             last_step: now,
             first_master_online: None,
             saved: None,
+            leftovers: Leftovers::default(),
             settings,
         }
     }
@@ -156,6 +160,7 @@ impl Cluster {
                 self.end_kill(now, &host, epoch, outcome, &mut actions);
             }
             Event::Commanded { client, line } => self.obey(now, client, &line, &mut actions),
+            Event::Reconfigured(settings) => self.take_in_settings(now, *settings, &mut actions),
         }
         self.react(now, &mut actions);
         actions
@@ -222,6 +227,7 @@ impl Cluster {
             self.give_up_unfenced(now, actions);
             self.settle_slots(now, actions);
             self.record_protocol1_writer(now, actions);
+            self.settle_leftovers(now, actions);
             self.keeper.save(now, actions);
             self.lift_holds(actions);
             self.send_orders(now, actions);
@@ -484,7 +490,7 @@ impl Cluster {
     fn save_status(&mut self, actions: &mut Vec<Action>) {
         use std::fmt::Write as _;
         let mut text = String::new();
-        for (name, host) in &self.hosts {
+        for (name, host) in self.hosts.iter().filter(|(name, _)| self.settings.hosts.contains_key(*name)) {
             let roles = self.roles_of(name);
             let _ = writeln!(text, "{name}|{}|{}", host.state, Role::join(&roles, ","));
         }

@@ -240,9 +240,9 @@ impl Cluster {
     }
 
     /// Whether nobody has renewed the lifetimes of this host's addresses for so long that the kernel has taken them off.
-    fn has_lapsed(&self, now: Moment, name: &HostName) -> bool {
+    pub(super) fn has_lapsed(&self, now: Moment, name: &HostName) -> bool {
         let Some(host) = self.hosts.get(name).filter(|host| !host.agent.connected) else { return false };
-        now.since(host.agent.lost_at) >= self.lapse() || host.kill == Kill::Killed
+        now.since(host.agent.lost_at) >= self.lapse_of(name) || host.kill == Kill::Killed
     }
 
     /// Kills a host that is offline and cannot be told to let go of what it may still have.

@@ -11,6 +11,10 @@ impl Cluster {
     pub(super) fn update_states(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         for name in names {
+            // One that is leaving is judged no more, one that has just come not yet.
+            if !self.settings.hosts.contains_key(&name) || self.is_too_new(now, &name) {
+                continue;
+            }
             let Some(facts) = self.facts(now, &name) else { continue };
             if let Some((rule, state)) = judge(&facts) {
                 self.apply(now, &name, &facts, rule, state, actions);

@@ -16,7 +16,8 @@ async fn port() -> SocketAddr {
     let found = FoundState::Lost(None, "it is a test".to_owned());
     let mut mind = Cluster::new(setup.mind.clone(), None, found, Moment::ZERO);
     let (commands, mut asked) = mpsc::channel(8);
-    let port = ControlPort::bind(&setup, commands).await.unwrap();
+    let (_, setup) = watch::channel(Arc::new(setup));
+    let port = ControlPort::bind(setup, commands).await.unwrap();
     let address = port.port.local_addr().unwrap();
     tokio::spawn(port.run());
     tokio::spawn(async move {

@@ -383,7 +383,8 @@ async fn protocol_2_is_offered_first_and_again_when_nobody_listened_meanwhile() 
     let address = double.address;
     let (wiring, mut events) = Wiring::for_test(setup());
     let (_messages, inbox) = mpsc::channel(16);
-    let session = tokio::spawn(AgentSession { wiring, host: host(address) }.run(inbox));
+    let session =
+        tokio::spawn(AgentSession { wiring, host: host(address), checkups: Arc::default() }.run(inbox));
     expect(&mut events, "reported").await;
     assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM]);
     double.end().await;
@@ -408,7 +409,9 @@ async fn an_agent_that_answers_nonsense_once_is_offered_protocol_2_again() {
     .await;
     let (wiring, mut events) = Wiring::for_test(setup());
     let (_messages, inbox) = mpsc::channel(16);
-    let session = tokio::spawn(AgentSession { wiring, host: host(double.address) }.run(inbox));
+    let session = tokio::spawn(
+        AgentSession { wiring, host: host(double.address), checkups: Arc::default() }.run(inbox),
+    );
     assert!(expect(&mut events, "lost").await.contains("'0' is not an answer to GET_SYSTEM_STATUS"));
     expect(&mut events, "reported").await;
     assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM, "greeting", GET_AGENT, GET_SYSTEM]);
@@ -423,7 +426,9 @@ async fn what_is_no_agent_is_not_taken_for_one_of_2_2_1() {
         let double = Double::start(move |_| Play::Say(answer.to_owned())).await;
         let (wiring, mut events) = Wiring::for_test(setup());
         let (_messages, inbox) = mpsc::channel(16);
-        let session = tokio::spawn(AgentSession { wiring, host: host(double.address) }.run(inbox));
+        let session = tokio::spawn(
+            AgentSession { wiring, host: host(double.address), checkups: Arc::default() }.run(inbox),
+        );
         let reason = expect(&mut events, "lost").await;
         assert!(reason.contains(answer.trim_end()), "{reason}");
         assert!(double.seen().iter().all(|line| line == "greeting"), "{:?}", double.seen());
@@ -446,7 +451,9 @@ async fn an_agent_of_2_2_1_that_is_too_busy_for_a_greeting_is_still_one() {
     .await;
     let (wiring, mut events) = Wiring::for_test(setup());
     let (_messages, inbox) = mpsc::channel(16);
-    let session = tokio::spawn(AgentSession { wiring, host: host(double.address) }.run(inbox));
+    let session = tokio::spawn(
+        AgentSession { wiring, host: host(double.address), checkups: Arc::default() }.run(inbox),
+    );
     expect(&mut events, "lost").await;
     expect(&mut events, "reported").await;
     assert_eq!(double.seen(), ["greeting", GET_AGENT, GET_SYSTEM, "greeting", GET_AGENT, GET_SYSTEM]);

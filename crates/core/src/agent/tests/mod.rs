@@ -8,3 +8,4 @@ mod lease;
 mod orders;
 mod promises;
 mod protocol1;
+mod reload;

@@ -96,7 +96,7 @@ pub(super) enum Disk {
 
 pub(super) struct Fixture {
     pub(super) cluster: Cluster,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) now: Moment,
     /// What each agent said last.
     pub(super) said: BTreeMap<HostName, AgentStatus>,
@@ -120,6 +120,8 @@ pub(super) struct Fixture {
     pub(super) kills: Vec<(HostName, Epoch)>,
     pub(super) approaches: Vec<(HostName, crate::message::OrderId)>,
     pub(super) stored: Option<String>,
+    /// Hosts of which nothing is asked any more.
+    pub(super) dismissed: Vec<HostName>,
 }
 
 impl Fixture {
@@ -152,6 +154,7 @@ impl Fixture {
             kills: Vec::new(),
             approaches: Vec::new(),
             stored: None,
+            dismissed: Vec::new(),
         }
     }
 
@@ -267,6 +270,7 @@ impl Fixture {
             },
             Action::Answer { text, .. } => self.answers.push(text),
             Action::SaveStatus(text) => self.stored = Some(text),
+            Action::Dismiss { host } => self.dismissed.push(host),
             Action::Log(level, text) => self.log.push(format!("{} {text}", level.as_str())),
         }
     }

@@ -8,6 +8,7 @@ mod lease;
 mod moving;
 mod properties;
 mod protocol1;
+mod reload;
 mod show_long;
 mod startup;
 mod state_file;
