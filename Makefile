@@ -43,6 +43,18 @@ fix: ## Format the sources
 sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace, MUTATE=rule drops a rule of the lease
 	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(MUTATE),--mutate $(MUTATE))
 
+FUZZ_TARGETS := $(if $(TARGET),$(TARGET),configuration control frames handshake protocol1)
+MINUTES ?= 1
+
+# What is found goes beside the corpus, into fuzz/artifacts; new inputs of interest into fuzz/target/corpus.
+.PHONY: fuzz
+fuzz: fuzzer ## Look for inputs that break something: MINUTES=n for each target, TARGET=name for one only
+	for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/target/corpus/$$target; \
+	    cargo fuzz run --sanitizer none $$target fuzz/target/corpus/$$target fuzz/corpus/$$target \
+	        -- -max_total_time=$$(( $(MINUTES) * 60 )) -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1; \
+	done
+
 .PHONY: bench
 bench: prepare ## Measure failover, planned move, memory and CPU; see bench/README.md
 	cargo build --release --locked --workspace
@@ -56,3 +68,8 @@ prepare:
 .PHONY: runner
 runner:
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+
+# The fuzzer as well; only `make fuzz` needs it.
+.PHONY: fuzzer
+fuzzer:
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz@0.13.2

@@ -232,7 +232,7 @@ pub fn compare_own(old: &GtidView, new: &GtidView) -> Comparison {
                 .unwrap_or(0);
             own.sequence.saturating_sub(reached)
         })
-        .sum();
+        .fold(0, u64::saturating_add);
     if missing == 0 { Comparison::Contained } else { Comparison::Missing(missing) }
 }
 

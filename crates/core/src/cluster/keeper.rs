@@ -261,7 +261,8 @@ impl Keeper {
         if same && self.durable.generation > 0 && self.trouble.is_none() {
             return;
         }
-        let generation = self.durable.generation + 1;
+        // What an agent said of it may be anything.
+        let generation = self.durable.generation.saturating_add(1);
         let state = MonitorState { lineage: self.lineage, generation, issued: self.issued, record };
         self.next_number += 1;
         let number = self.next_number;

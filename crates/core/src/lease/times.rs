@@ -13,6 +13,7 @@ const KERNEL_SLACK: Duration = Duration::from_millis(900);
 
 /// How long a lease lasts: 3 to 60 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Duration", into = "Duration")]
 pub struct LeaseLength(Duration);
 
 impl LeaseLength {
@@ -43,6 +44,23 @@ impl LeaseLength {
     /// Unanswered for so long, the holder closes its server and ends client threads.
     pub fn close_after(self) -> Duration {
         self.0 * 4 / 5
+    }
+}
+
+impl TryFrom<Duration> for LeaseLength {
+    type Error = String;
+
+    fn try_from(length: Duration) -> Result<Self, String> {
+        Self::new(length).ok_or_else(|| {
+            let (least, greatest) = (Self::LEAST.0.as_secs(), Self::GREATEST.0.as_secs());
+            format!("a lease of {length:?}: expected {least} to {greatest} s")
+        })
+    }
+}
+
+impl From<LeaseLength> for Duration {
+    fn from(length: LeaseLength) -> Self {
+        length.0
     }
 }
 
@@ -98,5 +116,8 @@ mod tests {
         assert!(LeaseLength::new(Duration::from_millis(2999)).is_none());
         assert!(LeaseLength::new(Duration::from_secs(61)).is_none());
         assert_eq!(LeaseLength::new(Duration::from_secs(5)), Some(LeaseLength::DEFAULT));
+        let read = serde_json::from_str::<LeaseLength>;
+        assert_eq!(read(r#"{"secs":5,"nanos":0}"#).unwrap(), LeaseLength::DEFAULT);
+        assert!(read(r#"{"secs":18446744073709551615,"nanos":0}"#).is_err());
     }
 }
