@@ -12,7 +12,7 @@ use mmm_wire::FrameReader;
 use serde::de::DeserializeOwned;
 
 /// Damaging a file at more places than this takes longer than anybody waits.
-const PLACES_MAX: usize = 30;
+const PLACES_MAX: usize = 12;
 
 fn corpus() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus")
