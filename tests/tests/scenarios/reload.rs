@@ -58,6 +58,8 @@ fn hosts_and_addresses_come_and_go_while_the_writer_goes_on() {
         hang_up(&lab, host, daemon);
         lab.wait_log(host, program, "nothing is changed", SOON).unwrap();
         lab.wait_log(host, program, "did you mean `exclusive`?", SOON).unwrap();
+        // mmm_control reads the same file.
+        lab.write_config(host, ConfigFile::Common, &pair).unwrap();
     }
     lab.expect_pair(M1);
     assert!(!lab.tell(&["show"]).contains(REPLICA));
