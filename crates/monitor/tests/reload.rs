@@ -68,9 +68,10 @@ async fn serve(port: TcpListener, host: HostName, seen: Arc<Mutex<Seen>>) {
             features: &Features::default(),
         };
         let stream = Transport::Plain.accept(stream, "monitor", SOON).await.unwrap();
-        let session = match accept_caller(stream, &answering, SOON, |_| Ok(())).await.unwrap() {
-            Accepted::Session(session) => session,
-            Accepted::Lines(_) => panic!("the monitor of this test speaks no lines"),
+        let session = match accept_caller(stream, &answering, SOON, |_| Ok(())).await {
+            Ok(Accepted::Session(session)) => session,
+            // On a busy machine the monitor may have given up meanwhile; it comes again.
+            Ok(Accepted::Lines(_)) | Err(_) => continue,
         };
         seen.lock().unwrap().sessions += 1;
         converse(session, &seen).await;
