@@ -209,10 +209,10 @@ pub const VARIABLES: &[Variable] = &[
     global(
         "allow_protocol1",
         Kind::Flag,
-        "whether a monitor of 2.2.1, which can't prove a secret, may give orders where one is set",
+        "whether monitors and agents of 2.2.1, which can't prove a secret, are served where one is set",
     )
     .default("no")
-    .used(A)
+    .used(AM)
     .mmm3(),
     global(
         "writer_lease",

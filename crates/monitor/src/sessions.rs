@@ -160,9 +160,12 @@ impl AgentSession {
             }
             HandshakeError::TlsOnly { .. } => Unopened::Insecure(error.to_string()),
             HandshakeError::OldAgent { answer, .. } if answer.starts_with(NO_SUCH_COMMAND) => {
-                match &setup.secret {
-                    None => Unopened::Protocol1,
-                    Some(_) => Unopened::Failed(format!("{error}; with secret_file set it is not served")),
+                if setup.secret.is_none() || setup.allow_protocol1 {
+                    Unopened::Protocol1
+                } else {
+                    Unopened::Failed(format!(
+                        "{error}; with secret_file set it is served only with allow_protocol1 yes in mmm3.conf"
+                    ))
                 }
             }
             HandshakeError::Timeout { .. } => Unopened::NoAnswer(error.to_string()),

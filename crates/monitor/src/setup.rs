@@ -44,6 +44,8 @@ pub(crate) struct Setup {
     pub(crate) hosts: Vec<HostSetup>,
     pub(crate) secret: Option<Secret>,
     pub(crate) transport: Transport,
+    /// Whether an agent of 2.2.1, which can't prove the secret, is served although one is set.
+    pub(crate) allow_protocol1: bool,
     pub(crate) cluster: Option<String>,
     pub(crate) max_kill_retries: u32,
     pub(crate) mind: Settings,
@@ -105,6 +107,7 @@ impl Setup {
             hosts,
             secret,
             transport: mmm_daemon::transport(&config.socket)?,
+            allow_protocol1: config.allow_protocol1,
             cluster: options.daemon.cluster().map(str::to_owned),
             max_kill_retries: config.max_kill_retries,
             mind: mind_settings(config, monitor)?,

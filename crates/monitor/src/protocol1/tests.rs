@@ -7,7 +7,7 @@ use std::time::Duration;
 use mmm_core::lease::Epoch;
 use mmm_core::{Event, HostState, LeaseTerms, Order, OrderId, Protocol1Report, Role, ToAgent};
 use mmm_mysql::Endpoint;
-use mmm_wire::Transport;
+use mmm_wire::{Secret, Transport};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -432,6 +432,30 @@ async fn what_is_no_agent_is_not_taken_for_one_of_2_2_1() {
         let reason = expect(&mut events, "lost").await;
         assert!(reason.contains(answer.trim_end()), "{reason}");
         assert!(double.seen().iter().all(|line| line == "greeting"), "{:?}", double.seen());
+        session.abort();
+    }
+}
+
+/// It can't prove the secret, so that anybody could be one.
+#[tokio::test]
+async fn with_a_secret_an_agent_of_2_2_1_is_served_only_where_that_was_allowed() {
+    for allowed in [false, true] {
+        let double = Double::start(old_words).await;
+        let secret = Secret::from_bytes(b"a very secret secret".to_vec()).unwrap();
+        let mut setup = setup();
+        (setup.secret, setup.allow_protocol1) = (Some(secret), allowed);
+        let (wiring, mut events) = Wiring::for_test(setup);
+        let (_messages, inbox) = mpsc::channel(16);
+        let session = tokio::spawn(
+            AgentSession { wiring, host: host(double.address), checkups: Arc::default() }.run(inbox),
+        );
+        if allowed {
+            expect(&mut events, "reported").await;
+        } else {
+            let reason = expect(&mut events, "lost").await;
+            assert!(reason.contains("only with allow_protocol1 yes in mmm3.conf"), "{reason}");
+            assert!(double.seen().iter().all(|line| line == "greeting"), "{:?}", double.seen());
+        }
         session.abort();
     }
 }
