@@ -1,11 +1,12 @@
 //! The same four nights with every server that people run: killed, stopped, unplugged, moved on purpose. Each ends with both
-//! masters replicating from each other and the same data on both.
+//! masters replicating from each other, both replicas behind the writer, and the same data on all four.
 
 use std::time::Duration;
 
 use mmm_lab::{Builder, ConfigFile, Flavour, Judge, Life, M1, M2, Moment, Probe, Program, WRITER, wait_for};
 
-use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, other, quick};
+use crate::replicas::REPLICAS;
 
 /// How the masters follow each other.
 #[derive(Clone, Copy)]
@@ -18,7 +19,15 @@ enum By {
 }
 
 fn description(name: &str, flavour: Flavour, by: By) -> Builder {
-    let builder = quick(name).server(flavour).append(ConfigFile::Monitor, QUICK_CHECKS);
+    let patience = match flavour {
+        Flavour::MySql97 => "replica_net_timeout = 4",
+        Flavour::MariaDb1011 | Flavour::MariaDb118 | Flavour::MariaDb105 => "slave_net_timeout = 4",
+    };
+    let builder = quick(name)
+        .server(flavour)
+        .replicas(2)
+        .server_line(patience)
+        .append(ConfigFile::Monitor, QUICK_CHECKS);
     match by {
         By::Gtid => builder.gtid(),
         By::Position => builder,
@@ -31,8 +40,7 @@ fn description(name: &str, flavour: Flavour, by: By) -> Builder {
 /// A cluster of these servers with rows in it that both masters have. A server that cannot be had fails the test with the word
 /// SKIPPED; `make test` asks beforehand and leaves such tests out.
 fn cluster(name: &str, flavour: Flavour, by: By) -> Cluster {
-    let lab = Cluster::up(description(name, flavour, by));
-    lab.expect_covered();
+    let lab = Cluster::with_replicas(description(name, flavour, by));
     let probe = lab.start_probe().unwrap();
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     lab.judge_clean(&probe);
@@ -42,26 +50,50 @@ fn cluster(name: &str, flavour: Flavour, by: By) -> Cluster {
 /// Takes the writer away while nobody writes, since replication is asynchronous: what only a lost writer has rightly keeps
 /// replication from it held. Clients begin again at once.
 fn lose_the_writer(lab: &Cluster, fault: impl FnOnce() -> Moment) -> (Probe, Moment) {
-    lab.wait_replicated(M1, M2, SOON).unwrap();
+    for host in [M2].iter().chain(&REPLICAS) {
+        lab.wait_replicated(M1, host, SOON).unwrap();
+    }
     let at = fault();
     let probe = lab.start_probe().unwrap();
     let first = probe.wait_write_by(ID2, at, SOON).unwrap();
     eprintln!("first write on the other after {:?}", first.end - at);
-    lab.expect_writer(M2, &["writer", "reader", "reader"]);
+    expect_serves(lab, M2);
+    replicas_follow(lab, M2, first.end);
     (probe, at)
+}
+
+/// Only this host has the writer's address, and its server takes writes.
+fn expect_serves(lab: &Cluster, host: &str) {
+    wait_for(&format!("{host} in service as the writer"), SOON, || {
+        match (lab.holders(WRITER).unwrap().as_slice(), lab.is_read_only(host).unwrap()) {
+            (&[holder], false) if holder == host => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .unwrap();
+}
+
+fn replicas_follow(lab: &Cluster, writer: &str, since: Moment) {
+    for replica in REPLICAS {
+        lab.wait_follows(replica, writer, SOON);
+    }
+    let took = Moment::now() - since;
+    eprintln!("both replicas follow {writer} after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// Nothing is lost or doubled, both follow each other without an error, and have the same rows.
 fn ends_whole(lab: &Cluster, probe: &Probe, writer: &str) {
-    lab.expect_pair(writer);
+    expect_serves(lab, writer);
+    lab.wait_show("all four ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE"))
+        .unwrap();
+    lab.expect_read_only(other(writer), SOON);
     lab.judge_clean(probe);
-    for host in [M1, M2] {
-        let replication = lab.wait_replicating(host, SOON).unwrap();
-        assert_eq!(replication.last_error, "", "on {host}");
+    for replica in REPLICAS {
+        lab.wait_follows(replica, writer, SOON);
     }
-    let sum = "SELECT CONCAT_WS(' ', COUNT(*), SUM(id), BIT_XOR(CRC32(CONCAT_WS(',', id, server_id)))) FROM lab.probe";
-    let sums = [M1, M2].map(|host| lab.sql(host, sum).unwrap().value().unwrap_or_default().to_owned());
-    assert_eq!(sums[0], sums[1], "the rows of {M1} and {M2} differ");
+    lab.expect_identical(writer, &[other(writer), REPLICAS[0], REPLICAS[1]]);
+    assert_eq!(lab.wait_replicating(writer, SOON).unwrap().last_error, "", "on {writer}");
 }
 
 fn killed(flavour: Flavour, by: By) {
@@ -114,8 +146,9 @@ fn moved(flavour: Flavour, by: By) {
         probe.wait_write_by(id, began, SOON).unwrap();
         let gap = Judge::new(&lab, probe.record().unwrap()).gap_after(began).map(|gap| gap.length());
         eprintln!("moved to {to}: no write for {gap:?}");
-        lab.expect_pair(to);
-        lab.wait_replicated(to, if to == M1 { M2 } else { M1 }, SOON).unwrap();
+        expect_serves(&lab, to);
+        replicas_follow(&lab, to, Moment::now());
+        lab.wait_replicated(to, other(to), SOON).unwrap();
     }
     ends_whole(&lab, &probe, M1);
 }

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 const R1: &str = "MySQL-R1";
 const R2: &str = "MySQL-R2";
-const REPLICAS: [&str; 2] = [R1, R2];
+pub(crate) const REPLICAS: [&str; 2] = [R1, R2];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -27,7 +27,8 @@ fn builder(name: &str, gtid: bool) -> Builder {
 }
 
 impl Cluster {
-    fn with_replicas(builder: Builder) -> Self {
+    /// Two replicas beside the pair; all four are ONLINE, and the first master is the writer.
+    pub(crate) fn with_replicas(builder: Builder) -> Self {
         let lab = Self::make(builder);
         lab.expect_writer(M1, &["writer"]);
         lab.wait_show("all four ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE"))
@@ -36,7 +37,7 @@ impl Cluster {
         lab
     }
 
-    fn wait_follows(&self, replica: &str, master: &str, limit: Duration) {
+    pub(crate) fn wait_follows(&self, replica: &str, master: &str, limit: Duration) {
         let ip = self.host(master).unwrap().ip.clone();
         wait_for(&format!("{replica} behind {master}"), limit, || match self.replication(replica) {
             Ok(Some(status)) if status.master == ip && status.is_running() => Ok(()),
@@ -45,7 +46,7 @@ impl Cluster {
         .unwrap();
     }
 
-    fn checksum(&self, host: &str) -> String {
+    pub(crate) fn checksum(&self, host: &str) -> String {
         self.sql(host, "CHECKSUM TABLE lab.probe").unwrap().get("Checksum").unwrap().to_owned()
     }
 
@@ -54,7 +55,7 @@ impl Cluster {
     }
 
     /// Everything of the writer's log is everywhere, and nobody complains.
-    fn expect_identical(&self, writer: &str, hosts: &[&str]) {
+    pub(crate) fn expect_identical(&self, writer: &str, hosts: &[&str]) {
         let wanted = self.checksum(writer);
         for host in hosts {
             self.wait_replicated(writer, host, SOON).unwrap();
