@@ -137,20 +137,19 @@ impl Lab {
         })
     }
 
-    /// Waits until `replica` has applied everything that is in the binary log of `master` at this moment.
+    /// Waits until `replica` has applied everything that is in the binary log of `master` at this moment. A replica that stands
+    /// still for a while, such as one that is pointed elsewhere, is waited for.
     pub fn wait_replicated(&self, master: &str, replica: &str, limit: Duration) -> Result<()> {
         let status = self.sql(master, self.software.family.log_status())?;
         let (file, position) = (status.get("File").unwrap_or(""), status.get("Position").unwrap_or("0"));
         let wait = self.software.family.wait_for_position();
         let statement = format!("SELECT {wait}('{file}', {position}, {})", limit.as_secs().max(1));
-        let table = self.sql_within(replica, &statement, limit + Duration::from_secs(2))?;
-        match table.value().and_then(|text| text.parse::<i64>().ok()) {
-            Some(events) if events >= 0 => Ok(()),
-            _ => Err(LabError::Timeout {
-                what: format!("{replica} applying {file}:{position} of {master}"),
-                limit,
-                last: format!("{:?}", self.replication(replica)?),
-            }),
-        }
+        wait_for(&format!("{replica} applying {file}:{position} of {master}"), limit, || {
+            let table = self.sql_within(replica, &statement, limit + Duration::from_secs(2));
+            match table.map(|table| table.value().and_then(|text| text.parse::<i64>().ok())) {
+                Ok(Some(events)) if events >= 0 => Ok(()),
+                other => Err(format!("{other:?}: {:?}", self.replication(replica))),
+            }
+        })
     }
 }

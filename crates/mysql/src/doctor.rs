@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 use mmm_core::HostName;
 use mmm_core::doctor::{AccountFacts, Login, ReplicationFacts, ServerFacts, Whose};
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use crate::address::{Account, Endpoint};
-use crate::dialect::{Flavour, Version};
+use crate::dialect::{Dialect, Flavour, Version};
 use crate::error::ServerError;
 use crate::grants::{AccountKind, privileges};
 use crate::record::Record;
@@ -25,7 +29,12 @@ pub(crate) const SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN 
 pub(crate) const STATES: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_heartbeat_period', \
      'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')";
 pub(crate) const OWN_GRANTS: &str = "SHOW GRANTS";
+/// Enough for the version in it.
+const GREETING_BYTES: usize = 128;
 pub(crate) const OWN_NAME: &str = "SELECT CURRENT_USER()";
+
+/// Taken for what a server is that does not even say that.
+const USUAL: (Flavour, Version) = (Flavour::MariaDb, Version { major: 10, minor: 11, patch: 0 });
 
 /// What the login of an account came to, with the session where it was let in.
 pub async fn log_in(
@@ -50,8 +59,6 @@ pub async fn log_in(
         Whose::Agent => AccountKind::Agent,
         Whose::Replication => AccountKind::Replication,
     };
-    // The family is not known of a server that lets nobody in; a pair of MariaDB servers is the rule.
-    let usual = privileges(kind, Flavour::MariaDb);
     let refused = |error: &ServerError| match error.code() {
         // Access denied, with and without a database, and a host that is not allowed.
         Some(1044 | 1045 | 1130 | 1698) => Login::Denied(error.to_string()),
@@ -59,10 +66,15 @@ pub async fn log_in(
     };
     let mut session = match Session::connect(endpoint, account, limit).await {
         Ok(session) => session,
-        Err(error) => return (facts(refused(&error), usual), None),
+        Err(error) => {
+            // Also a server that lets nobody in says what it is.
+            let left = until.saturating_duration_since(Instant::now());
+            let (flavour, version) = greeted_by(endpoint, left).await.unwrap_or(USUAL);
+            return (facts(refused(&error), privileges(kind, flavour, version)), None);
+        }
     };
     let (flavour, version) = (session.identity().flavour, session.identity().version);
-    let needed = privileges(kind, flavour);
+    let needed = privileges(kind, flavour, version);
     match session.own_grants(until.saturating_duration_since(Instant::now())).await {
         Ok((name, grants)) => {
             let missing = missing(needed, &grants, flavour, version);
@@ -70,6 +82,34 @@ pub async fn log_in(
         }
         Err(error) => (facts(refused(&error), needed), Some(session)),
     }
+}
+
+/// What a server is, by the greeting that it sends before anybody has said who he is.
+async fn greeted_by(endpoint: &Endpoint, limit: Duration) -> Option<(Flavour, Version)> {
+    let greeting = async {
+        let mut stream = TcpStream::connect((endpoint.ip, endpoint.port)).await.ok()?;
+        let mut bytes = [0; GREETING_BYTES];
+        let mut length = 0;
+        while length < bytes.len() {
+            match stream.read(bytes.get_mut(length..)?).await.ok()? {
+                0 => break,
+                more => length += more,
+            }
+            if let Some(version) = version_in_greeting(bytes.get(..length)?) {
+                return Some(Dialect::detect(&version, ""));
+            }
+        }
+        None
+    };
+    timeout(limit, greeting).await.ok().flatten()
+}
+
+/// The version stands behind the length, the number and the protocol, and ends with a zero.
+fn version_in_greeting(bytes: &[u8]) -> Option<String> {
+    let (_, text) = bytes.split_at_checked(4)?;
+    let (10, text) = text.split_first().map(|(protocol, text)| (*protocol, text))? else { return None };
+    let end = text.iter().position(|byte| *byte == 0)?;
+    Some(String::from_utf8_lossy(text.get(..end)?).into_owned())
 }
 
 impl Session {
@@ -212,9 +252,20 @@ mod tests {
             "GRANT PROCESS, REPLICATION CLIENT ON *.* TO `a`@`%`".to_owned(),
             "GRANT CONNECTION_ADMIN,REPLICATION_SLAVE_ADMIN ON *.* TO `a`@`%`".to_owned(),
         ];
-        let needed = privileges(AccountKind::Agent, Flavour::MySql);
         let version = Version { major: 9, minor: 7, patch: 4 };
+        let needed = privileges(AccountKind::Agent, Flavour::MySql, version);
         assert_eq!(missing(needed, &lines, Flavour::MySql, version), ["SYSTEM_VARIABLES_ADMIN"]);
+    }
+
+    #[test]
+    fn a_greeting_tells_the_version_even_where_it_arrives_in_pieces() {
+        let greeting = b"\x4a\0\0\0\x0a9.7.1\0\x08\0\0\0salt";
+        assert_eq!(version_in_greeting(greeting).as_deref(), Some("9.7.1"));
+        for length in 0..10 {
+            assert_eq!(version_in_greeting(&greeting[..length]), None, "{length}");
+        }
+        // An error in its place: too many connections, or a host that is not allowed.
+        assert_eq!(version_in_greeting(b"\x10\0\0\0\xff\x10\x04Too many\0"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mmm_mysql::{Account, AccountKind, Endpoint, Flavour, Session, grants};
+use mmm_mysql::{Account, AccountKind, Endpoint, Flavour, Session, Version, grants};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use rustix::process::{Pid, Signal, kill_process};
@@ -147,6 +147,9 @@ pub(crate) fn monitor() -> Account {
     Account::new("mmm_monitor", "mmm_monitor")
 }
 
+/// All servers that are tried here have the finer privileges.
+const NEW: Version = Version { major: 99, minor: 0, patch: 0 };
+
 /// The accounts of an installation with exactly the privileges that the crate names, one application, one superuser.
 fn init_file() -> String {
     let kinds = [
@@ -156,7 +159,7 @@ fn init_file() -> String {
     ];
     let ours = kinds
         .iter()
-        .flat_map(|(user, kind)| grants(*kind, flavour(), &format!("'{user}'@'127.0.0.%'"), user));
+        .flat_map(|(user, kind)| grants(*kind, flavour(), NEW, &format!("'{user}'@'127.0.0.%'"), user));
     let rest = [
         "CREATE USER 'app'@'127.0.0.%' IDENTIFIED BY 'app'",
         "CREATE DATABASE app",

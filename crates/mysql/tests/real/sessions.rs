@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use mmm_core::HostName;
+use mmm_core::doctor::{Login, Whose};
+
 use crate::rig::{LIMIT, Server, agent, flavour, in_own_network, monitor};
-use mmm_mysql::{Account, CheckVerdict, Endpoint, ErrorKind, Flavour, Session, mysql_check, probe_accepts};
+use mmm_mysql::{
+    Account, CheckVerdict, Endpoint, ErrorKind, Flavour, Session, log_in, mysql_check, probe_accepts,
+};
 use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -68,6 +73,21 @@ fn every_kind_of_login_works_where_nothing_is_cached() {
             assert_eq!(wrong.code(), Some(1045), "{plugin}: {wrong}");
             boss.query_drop("DROP USER 'u'@'127.0.0.%'").await.unwrap();
         }
+    });
+}
+
+/// The statement that mends it has the names of this very server.
+#[test]
+fn an_account_that_is_not_let_in_is_told_what_this_server_calls_its_privileges() {
+    in_own_network(async {
+        let server = Server::start(12).await;
+        let host = HostName::from("db1");
+        let wrong = Account::new("mmm_agent", "wrong");
+        let (facts, session) = log_in(Whose::Agent, &host, &server.endpoint, &wrong, None, LIMIT).await;
+        assert!(session.is_none() && matches!(facts.login, Login::Denied(_)), "{facts:?}");
+        let (known, session) = log_in(Whose::Agent, &host, &server.endpoint, &agent(), None, LIMIT).await;
+        assert!(session.is_some(), "{known:?}");
+        assert_eq!(facts.needed, known.needed);
     });
 }
 
