@@ -7,9 +7,10 @@ use std::time::Duration;
 use mmm_core::following::{
     Applied, How, Junction, Running, ServerAddress, ServerIdentity, Source, Stand, Verdict, judge,
 };
-use mmm_core::{LogPosition, ReplicaView, StepOutcome};
+use mmm_core::{LogPosition, ReplicaView, StepOutcome, Unreached};
 use mmm_mysql::{
-    Channel, Coordinates, GtidState, GtidUse, Identity, Repoint, ServerError, StartAt, ThreadState,
+    Channel, Coordinates, GtidState, GtidUse, Identity, ReplicaStatus, Repoint, ServerError, StartAt,
+    ThreadState,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,6 +20,9 @@ use crate::server_steps::{QUICK, REPLICATION_LIMIT, ServerLane, TURN};
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 const CONNECTED_LOOKS: u32 = 5;
+/// Errors of a login that the source refuses: access denied, in three ways, a host that is not allowed, a password that is
+/// expired, an account that is locked, and logins without TLS where it is demanded.
+const LETS_NOBODY_IN: [u32; 8] = [1044, 1045, 1130, 1698, 1862, 2061, 3118, 3159];
 /// A new writer's clients wait for this, so it is rather left out.
 const NOTE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -30,7 +34,16 @@ pub(crate) fn replica_view(channel: &Channel, slave_pos: String) -> ReplicaView 
         by_gtid: channel.gtid != GtidUse::No,
         running: running(channel),
         slave_pos,
+        unreached: unreached(&channel.status),
     }
+}
+
+/// A receiver that waits for its next attempt, and what came of the last one.
+fn unreached(status: &ReplicaStatus) -> Option<Unreached> {
+    let (code, text) = status.io_error.as_ref().filter(|_| status.io == ThreadState::Connecting)?;
+    // Servers put in front how often they have tried, which would be news at each look.
+    let text = text.rsplit_once("essage: ").map_or(text.as_str(), |(_, message)| message);
+    Some(Unreached { text: format!("{text} ({code})"), refused: LETS_NOBODY_IN.contains(code) })
 }
 
 fn address(channel: &Channel) -> ServerAddress {

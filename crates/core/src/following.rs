@@ -258,9 +258,7 @@ enum Place {
 /// Where the replica stands against the writer, both counted in the log of the server that both replicated from.
 fn at_same_point(stand: &Stand, junction: &Junction) -> Place {
     let (Some(there), Some(here)) = (&junction.applied, &stand.applied) else { return Place::Unknown };
-    let same_source =
-        there.source == stand.source && there.server_id == stand.source_id && there.server_id != 0;
-    if !same_source {
+    if there.server_id != stand.source_id || there.server_id == 0 || are_apart(&there.source, &stand.source) {
         return Place::Unknown;
     }
     match compare_positions(here, &there.position) {
@@ -269,6 +267,12 @@ fn at_same_point(stand: &Stand, junction: &Junction) -> Place {
         Some(std::cmp::Ordering::Greater) => Place::Ahead(there.position.clone()),
         None => Place::Unknown,
     }
+}
+
+/// Whether two addresses surely lead to two servers. A name may lead anywhere, so that what answered there decides.
+fn are_apart(left: &ServerAddress, right: &ServerAddress) -> bool {
+    let are_addresses = [left, right].iter().all(|address| address.host.parse::<IpAddr>().is_ok());
+    are_addresses && left != right
 }
 
 /// Files of one log are numbered; those of two logs can't be compared.

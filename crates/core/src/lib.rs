@@ -19,7 +19,7 @@ mod state;
 
 pub use agent::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, FollowingMemory, HeldAddress,
-    Lane, Lifetime, LineAnswer, LineRequest, ReplicaView, Step, StepOutcome,
+    Lane, Lifetime, LineAnswer, LineRequest, ReplicaView, Step, StepOutcome, Unreached,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{

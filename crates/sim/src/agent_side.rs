@@ -450,6 +450,7 @@ impl World {
             by_gtid: true,
             running: Running { receives: host.server.receiving, applies: host.server.applying },
             slave_pos: String::new(),
+            unreached: None,
         };
         let asked = host.clock.read(asked);
         self.tell_agent(name, AgentEvent::ReplicaSeen(Some(view), asked));

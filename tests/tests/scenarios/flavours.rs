@@ -82,8 +82,17 @@ fn replicas_follow(lab: &Cluster, writer: &str, since: Moment) {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// Whether a server's replication finds its place by GTID, whatever its columns are called.
+fn goes_by_gtid(lab: &Cluster, host: &str, flavour: Flavour) -> bool {
+    let (statement, column, wanted) = match flavour {
+        Flavour::MySql97 => ("SHOW REPLICA STATUS", "Auto_Position", "1"),
+        _ => ("SHOW SLAVE STATUS", "Using_Gtid", "Slave_Pos"),
+    };
+    lab.sql(host, statement).unwrap().get(column) == Some(wanted)
+}
+
 /// Nothing is lost or doubled, both follow each other without an error, and have the same rows.
-fn ends_whole(lab: &Cluster, probe: &Probe, writer: &str) {
+fn ends_whole(lab: &Cluster, probe: &Probe, writer: &str, (flavour, by): (Flavour, By)) {
     expect_serves(lab, writer);
     lab.wait_show("all four ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE"))
         .unwrap();
@@ -94,6 +103,10 @@ fn ends_whole(lab: &Cluster, probe: &Probe, writer: &str) {
     }
     lab.expect_identical(writer, &[other(writer), REPLICAS[0], REPLICAS[1]]);
     assert_eq!(lab.wait_replicating(writer, SOON).unwrap().last_error, "", "on {writer}");
+    for host in [M1, M2].iter().chain(&REPLICAS) {
+        let wanted = matches!(by, By::Gtid);
+        assert_eq!(goes_by_gtid(lab, host, flavour), wanted, "how {host} finds its place");
+    }
 }
 
 fn killed(flavour: Flavour, by: By) {
@@ -101,7 +114,7 @@ fn killed(flavour: Flavour, by: By) {
     let (probe, _) = lose_the_writer(&lab, || lab.kill(M1, Program::Server).unwrap());
     lab.start(M1, Program::Server).unwrap();
     lab.expect_read_only(M1, Duration::from_secs(5));
-    ends_whole(&lab, &probe, M2);
+    ends_whole(&lab, &probe, M2, (flavour, by));
 }
 
 fn stopped(flavour: Flavour, by: By) {
@@ -119,7 +132,7 @@ fn stopped(flavour: Flavour, by: By) {
     })
     .unwrap();
     lab.start(M1, Program::Server).unwrap();
-    ends_whole(&lab, &probe, M2);
+    ends_whole(&lab, &probe, M2, (flavour, by));
 }
 
 fn unplugged(flavour: Flavour, by: By) {
@@ -133,7 +146,7 @@ fn unplugged(flavour: Flavour, by: By) {
     })
     .unwrap();
     lab.replug(M1).unwrap();
-    ends_whole(&lab, &probe, M2);
+    ends_whole(&lab, &probe, M2, (flavour, by));
 }
 
 /// There and back, while a client writes.
@@ -150,7 +163,7 @@ fn moved(flavour: Flavour, by: By) {
         replicas_follow(&lab, to, Moment::now());
         lab.wait_replicated(to, other(to), SOON).unwrap();
     }
-    ends_whole(&lab, &probe, M1);
+    ends_whole(&lab, &probe, M1, (flavour, by));
 }
 
 macro_rules! nights {
@@ -198,9 +211,9 @@ fn mysql_9_7_loses_its_writer_and_gets_it_back() {
     let lab = cluster("fl_core", Flavour::MySql97, By::Gtid);
     let (probe, _) = lose_the_writer(&lab, || lab.kill(M1, Program::Server).unwrap());
     lab.start(M1, Program::Server).unwrap();
-    ends_whole(&lab, &probe, M2);
+    ends_whole(&lab, &probe, M2, (Flavour::MySql97, By::Gtid));
     let probe = lab.start_probe().unwrap();
     lab.tell(&["move_role", "writer", M1]);
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
-    ends_whole(&lab, &probe, M1);
+    ends_whole(&lab, &probe, M1, (Flavour::MySql97, By::Gtid));
 }

@@ -29,6 +29,7 @@ mod modes;
 mod monitor;
 mod monitor_away;
 mod overlap;
+mod places;
 mod protocol1_agent;
 mod protocol1_monitor;
 mod reload;

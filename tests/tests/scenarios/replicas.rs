@@ -6,8 +6,8 @@ use mmm_lab::{Builder, ConfigFile, Judge, M1, M2, Moment, Program, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
-const R1: &str = "MySQL-R1";
-const R2: &str = "MySQL-R2";
+pub(crate) const R1: &str = "MySQL-R1";
+pub(crate) const R2: &str = "MySQL-R2";
 pub(crate) const REPLICAS: [&str; 2] = [R1, R2];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -30,6 +30,16 @@ pub struct ReplicaView {
     pub running: Running,
     /// What it applied last, by GTID.
     pub slave_pos: String,
+    /// Why the source can't be had, while it is tried again and again.
+    pub unreached: Option<Unreached>,
+}
+
+/// What came of the last attempt of a replica to reach its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreached {
+    pub text: String,
+    /// The source answers and does not let the account in: no further attempt is better.
+    pub refused: bool,
 }
 
 /// What has to be known again after a restart.
@@ -281,7 +291,18 @@ impl AgentMind {
         let text = match &self.following.view {
             None if !self.following.looked => return None,
             None => "its replication is not set up".to_owned(),
-            Some(_) if self.is_there() == Some(true) => return None,
+            Some(view) if self.is_there() == Some(true) => {
+                let unreached = view.unreached.as_ref()?;
+                let what =
+                    if unreached.refused { "does not let it in" } else { "can't be reached from here" };
+                let text = format!(
+                    "it replicates from the active master '{}' ({}), which {what}: {}",
+                    source.host,
+                    source.address(),
+                    unreached.text
+                );
+                return Some(Astray { text, refused: unreached.refused });
+            }
             Some(view) => format!(
                 "it replicates{} from {}, not from the active master '{}' ({})",
                 if view.running == Running::NEITHER { " (stopped)" } else { "" },

@@ -15,7 +15,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use following::{FollowingMemory, ReplicaView};
+pub use following::{FollowingMemory, ReplicaView, Unreached};
 pub use lease::Fencing;
 pub(crate) use lease::describe as describe_proof;
 pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};

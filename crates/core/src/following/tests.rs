@@ -152,6 +152,15 @@ fn a_replica_that_is_ahead_of_the_point_is_refused_with_both_places() {
 }
 
 #[test]
+fn a_source_that_one_of_both_knows_by_name_is_told_by_its_number() {
+    let named = Stand { source: at("db1.example.org"), ..plain(place(3, 4000), place(3, 4000), true) };
+    assert_eq!(judge(&source(), &named), Verdict::Repoint(How::At(place(7, 900))));
+    for other in [Stand { source_id: 99, ..named.clone() }, Stand { source: at("192.168.8.99"), ..named }] {
+        assert!(matches!(judge(&source(), &other), Verdict::Refuse(_)), "{other:?}");
+    }
+}
+
+#[test]
 fn places_in_the_logs_of_two_servers_are_never_compared() {
     let elsewhere = Stand { source_id: 99, ..plain(place(3, 4000), place(3, 4000), true) };
     assert!(matches!(judge(&source(), &elsewhere), Verdict::Refuse(_)));

@@ -21,6 +21,7 @@ fn view(host: &str) -> ReplicaView {
         by_gtid: false,
         running: Running::BOTH,
         slave_pos: "0-12-40".to_owned(),
+        unreached: None,
     }
 }
 
@@ -154,6 +155,23 @@ fn a_new_writer_gets_back_what_a_broken_attempt_stopped_before_it_catches_up() {
         fixture.order(HostState::Online, &[writer()], Some((1, takeover.clone(), false)));
         assert_eq!(fixture.run()[..2], [Step::StartThreads(threads), Step::CatchUp(takeover)]);
     }
+}
+
+#[test]
+fn an_active_master_that_can_not_be_had_is_told_as_long_as_that_lasts() {
+    let mut fixture = replica();
+    fixture.told(HostState::Online, Some(source(OLD)));
+    for (refused, words) in
+        [(false, "can't be reached from here: no route"), (true, "does not let it in: no route")]
+    {
+        let unreached = Some(Unreached { text: "no route".to_owned(), refused });
+        fixture.replicates(ReplicaView { unreached, ..view(OLD) });
+        let astray = fixture.status().astray.unwrap();
+        assert!(astray.text.ends_with(words) && astray.refused == refused, "{astray:?}");
+        assert_eq!(fixture.steps, []);
+    }
+    fixture.replicates(view(OLD));
+    assert_eq!(fixture.status().astray, None);
 }
 
 #[test]
