@@ -15,7 +15,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if cfg!(debug_assertions) {
         println!("warning: this is a debug build; the figures are for looking at the bench only");
     }
-    let machine = Machine::look();
+    let machine = Machine::look(options.server);
     println!("{}", machine.text());
     let began = Instant::now();
     let mut figures = Vec::new();

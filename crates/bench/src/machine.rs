@@ -4,6 +4,8 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
+use mmm_lab::Flavour;
+
 use serde_json::{Value, json};
 
 /// What a reader must know to compare the figures with others.
@@ -23,15 +25,19 @@ fn field(path: &str, name: &str) -> Option<String> {
 }
 
 impl Machine {
-    pub(crate) fn look() -> Self {
-        let server = Command::new("mariadbd").args(["--no-defaults", "--version"]).output();
-        let server = server.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    /// `server` is what the clusters are made of, where that is not what the system has.
+    pub(crate) fn look(server: Option<Flavour>) -> Self {
+        let system = || {
+            let asked = Command::new("mariadbd").args(["--no-defaults", "--version"]).output();
+            asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+        };
+        let server = server.map_or_else(system, |flavour| flavour.to_string());
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Self {
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
             cores: thread::available_parallelism().map_or(0, usize::from),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-            server: server.unwrap_or_default().split(" for ").next().unwrap_or_default().to_owned(),
+            server: server.split(" for ").next().unwrap_or_default().to_owned(),
             load: load.split_whitespace().next().unwrap_or_default().to_owned(),
         }
     }

@@ -161,7 +161,6 @@ fn judge(
 
 /// Whether the replica has applied everything that it has received.
 fn has_applied_all(lab: &Lab, host: &str) -> Result<bool> {
-    let status = lab.sql(host, "SHOW SLAVE STATUS")?;
-    let same = |one: &str, other: &str| status.get(one).is_some() && status.get(one) == status.get(other);
-    Ok(same("Master_Log_File", "Relay_Master_Log_File") && same("Read_Master_Log_Pos", "Exec_Master_Log_Pos"))
+    let replication = lab.replication(host)?.with_context(|| format!("{host} does not replicate"))?;
+    Ok(replication.received == replication.applied)
 }

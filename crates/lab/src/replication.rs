@@ -15,6 +15,9 @@ pub struct Replication {
     pub io_running: String,
     pub sql_running: String,
     pub behind: Option<u64>,
+    /// Places in the master's log, each as file and position.
+    pub received: [String; 2],
+    pub applied: [String; 2],
     pub last_error: String,
 }
 
@@ -122,6 +125,14 @@ impl Lab {
             master: get(["Master_Host", "Source_Host"]),
             io_running: get(["Slave_IO_Running", "Replica_IO_Running"]),
             sql_running: get(["Slave_SQL_Running", "Replica_SQL_Running"]),
+            received: [
+                get(["Master_Log_File", "Source_Log_File"]),
+                get(["Read_Master_Log_Pos", "Read_Source_Log_Pos"]),
+            ],
+            applied: [
+                get(["Relay_Master_Log_File", "Relay_Source_Log_File"]),
+                get(["Exec_Master_Log_Pos", "Exec_Source_Log_Pos"]),
+            ],
             behind: find(["Seconds_Behind_Master", "Seconds_Behind_Source"])
                 .and_then(|text| text.parse().ok()),
             last_error: errors.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "),
