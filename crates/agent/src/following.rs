@@ -7,7 +7,7 @@ use std::time::Duration;
 use mmm_core::following::{
     Applied, How, Junction, Running, ServerAddress, ServerIdentity, Source, Stand, Verdict, judge,
 };
-use mmm_core::{LogPosition, ReplicaView, StepOutcome, Unreached};
+use mmm_core::{LogPosition, ReplicaView, StepOutcome, Takeover, Unreached};
 use mmm_mysql::{
     Channel, Coordinates, GtidState, GtidUse, Identity, ReplicaStatus, Repoint, ServerError, StartAt,
     ThreadState,
@@ -27,15 +27,21 @@ const LETS_NOBODY_IN: [u32; 8] = [1044, 1045, 1130, 1698, 1862, 2061, 3118, 3159
 const NOTE_LIMIT: Duration = Duration::from_millis(500);
 
 /// What the mind wants to know of replication at every look.
-pub(crate) fn replica_view(channel: &Channel, slave_pos: String) -> ReplicaView {
+pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bool) -> ReplicaView {
     ReplicaView {
         source: address(channel),
         source_id: channel.status.source_server_id,
         by_gtid: channel.gtid != GtidUse::No,
+        without_gtid,
         running: running(channel),
-        slave_pos,
+        slave_pos: progress(&gtid.binlog_state, &gtid.slave_pos),
         unreached: unreached(&channel.status),
     }
+}
+
+/// What changes whenever something was applied. `MySQL` has one set for everything.
+fn progress(binlog_state: &str, slave_pos: &str) -> String {
+    if slave_pos.is_empty() { binlog_state } else { slave_pos }.to_owned()
 }
 
 /// A receiver that waits for its next attempt, and what came of the last one.
@@ -86,8 +92,8 @@ fn stand(own: &Identity, channel: &Channel, gtid: &GtidState) -> Stand {
 impl ServerLane {
     /// Where this server's own log ends, and how much of the old writer's it had applied. `None` where it can't be said
     /// for certain: replicas then go by GTID, or not at all.
-    pub(crate) async fn note_junction(&mut self) -> Option<Junction> {
-        let noted = timeout(NOTE_LIMIT, self.read_junction()).await;
+    pub(crate) async fn note_junction(&mut self, takeover: &Takeover) -> Option<Junction> {
+        let noted = timeout(NOTE_LIMIT, self.read_junction(takeover)).await;
         match noted {
             Ok(Ok(junction)) => junction,
             Ok(Err(error)) => {
@@ -101,8 +107,13 @@ impl ServerLane {
         }
     }
 
-    async fn read_junction(&mut self) -> Result<Option<Junction>, ServerError> {
+    async fn read_junction(&mut self, takeover: &Takeover) -> Result<Option<Junction>, ServerError> {
         let session = self.session().await?;
+        if *takeover == Takeover::Lost && !session.identity().gtid {
+            // Where several threads apply, the place is written down now and then only, and when they stop.
+            session.stop_applying(NOTE_LIMIT).await?;
+            session.start_threads(false, true, NOTE_LIMIT).await?;
+        }
         let before = session.channel(QUICK).await?;
         let own = session.log_position(QUICK).await?;
         let gtid = session.gtid_state(QUICK).await?;
@@ -116,10 +127,15 @@ impl ServerLane {
             })
         };
         let quiet = applied(&before) == applied(&after) && own == session.log_position(QUICK).await?;
+        let mut applied = applied(&after);
+        if let (Takeover::After(end), Some(applied)) = (takeover, &mut applied) {
+            // That was waited for, and nothing came behind it.
+            applied.position = end.clone();
+        }
         Ok(own.filter(|_| quiet).map(|own| Junction {
             writer: identity(session.identity()),
             own: position(&own),
-            applied: applied(&after),
+            applied,
             gtid: gtid.binlog_state,
         }))
     }
@@ -228,7 +244,8 @@ impl ServerLane {
         if let Some(why) = self.first_error(start).await? {
             return self.undo(why, start, &how, before).await;
         }
-        Ok(StepOutcome::Followed { how, slave_pos: stand.slave_pos.clone() })
+        let slave_pos = progress(&stand.binlog_state, &stand.slave_pos);
+        Ok(StepOutcome::Followed { how, slave_pos })
     }
 
     /// What the new source says at once; a source that says nothing for a while is no error.
@@ -278,7 +295,8 @@ impl ServerLane {
             return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
         };
         let place = channel.status.applied.clone().filter(|place| !place.file.is_empty());
-        let Some(place) = place.filter(|_| stand.slave_pos != since && stand.by_gtid) else {
+        let has_moved_on = progress(&stand.binlog_state, &stand.slave_pos) != since;
+        let Some(place) = place.filter(|_| has_moved_on && stand.by_gtid) else {
             self.start_threads(start).await?;
             return Ok(StepOutcome::NotYet("nothing was applied from there yet".to_owned()));
         };

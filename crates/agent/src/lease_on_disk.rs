@@ -76,6 +76,7 @@ mod tests {
             release: None,
             terms,
             absolved: false,
+            stand_still: false,
             generation: 1,
         }
     }

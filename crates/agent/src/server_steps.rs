@@ -27,6 +27,8 @@ pub(crate) const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const TURN: Duration = Duration::from_millis(500);
 /// Ending client threads, however many there are.
 const END_LIMIT: Duration = Duration::from_secs(3);
+/// An applier with nothing to do stops at once; a new writer waits for this.
+const STILL_LIMIT: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(2);
 
 pub(crate) struct ServerLane {
@@ -107,7 +109,7 @@ impl ServerLane {
             Step::EndClients | Step::EndWriters => self.end_clients().await,
             Step::CatchUp(takeover) => Ok(match self.catch_up(takeover).await? {
                 // Before it is opened, and at the price of five short questions.
-                StepOutcome::Done => match self.note_junction().await {
+                StepOutcome::Done => match self.note_junction(takeover).await {
                     Some(junction) => StepOutcome::CaughtUp(Box::new(junction)),
                     None => StepOutcome::Done,
                 },
@@ -117,6 +119,7 @@ impl ServerLane {
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
+            Step::StopApplying => done(self.session().await?.stop_applying(STILL_LIMIT).await),
             Step::StartThreads(threads) => done(self.start_threads(*threads).await),
             Step::Approach(_) => self.approach().await,
             Step::Follow { source, start } => self.follow(source, *start).await,

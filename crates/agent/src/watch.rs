@@ -182,7 +182,8 @@ impl ServerWatch {
             self.receiving = status.map(|status| status.io != ThreadState::No);
             let server_id = session.identity().server_id;
             let gtid = session.gtid_state(SILENT_AFTER).await?;
-            let view = replica.as_ref().map(|channel| replica_view(channel, gtid.slave_pos.clone()));
+            let without_gtid = !session.identity().gtid;
+            let view = replica.as_ref().map(|channel| replica_view(channel, &gtid, without_gtid));
             // The worker ends when its mind does; nobody is left to tell then.
             let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
             // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.

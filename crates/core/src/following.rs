@@ -181,7 +181,10 @@ pub fn judge(source: &Source, stand: &Stand) -> Verdict {
         return Verdict::Repoint(How::At(junction.own.clone()));
     }
     match histories {
-        History::Contained { every_domain: true, mariadb: true } => Verdict::Repoint(How::ThroughGtid),
+        // MySQL sends whatever is missing, of each server.
+        History::Contained { every_domain: true, .. } | History::Contained { mariadb: false, .. } => {
+            Verdict::Repoint(How::ThroughGtid)
+        }
         History::Ahead(what) => Verdict::Refuse(ahead(source, &what)),
         History::Contained { .. } | History::Unreadable => without_gtid(source, stand, place),
     }

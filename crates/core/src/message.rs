@@ -93,6 +93,10 @@ pub struct Order {
     pub terms: LeaseTerms,
     /// Every candidate, this one in this boot among them, has said that it knows of no lease.
     pub absolved: bool,
+    /// A host that gives the role up in order and whose transactions have no GTIDs: not to log what the next writer writes,
+    /// so that the replicas find their place at the end of this log.
+    #[serde(default)]
+    pub stand_still: bool,
     /// How often the monitor's own state had been written: a monitor that shows less than before has lost something.
     pub generation: u64,
 }
@@ -109,6 +113,7 @@ impl Order {
             self.release,
             self.terms,
             self.absolved,
+            self.stand_still,
         ) == (
             &other.state,
             &other.roles,
@@ -118,6 +123,7 @@ impl Order {
             other.release,
             other.terms,
             other.absolved,
+            other.stand_still,
         )
     }
 }

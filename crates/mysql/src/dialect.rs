@@ -72,6 +72,8 @@ pub(crate) enum Threads {
     Both,
     /// The thread that fetches from the source; what has been fetched goes on being applied.
     Receiver,
+    /// The threads that apply what was fetched.
+    Applier,
 }
 
 impl Dialect {
@@ -207,6 +209,7 @@ impl Dialect {
         match threads {
             Threads::Both => word.to_owned(),
             Threads::Receiver => format!("{word} IO_THREAD"),
+            Threads::Applier => format!("{word} SQL_THREAD"),
         }
     }
 }

@@ -219,6 +219,7 @@ impl World {
             Step::StartReplication => (server.receiving, server.applying) = (true, true),
             Step::StopReceiving => server.receiving = false,
             Step::ResumeReceiving => server.receiving = true,
+            Step::StopApplying => server.applying = false,
             Step::StartThreads(threads) => {
                 server.receiving |= threads.receives;
                 server.applying |= threads.applies;

@@ -140,7 +140,7 @@ fn mysql_9_7_replicas_keep_tls_and_every_other_option() {
     let read = |host: &str| options.map(|option| status(&lab, host, option));
     let before = REPLICAS.map(read);
     assert_eq!((before[0][0].as_str(), before[0][6].as_str()), ("Yes", "1"));
-    lab.sql(M1, "ALTER USER 'repl'@'%' REQUIRE SSL").unwrap();
+    lab.sql(M1, "ALTER USER 'repl'@'192.168.8.%' REQUIRE SSL").unwrap();
     for host in [M2, R1, R2] {
         lab.wait_replicated(M1, host, SOON).unwrap();
     }

@@ -163,6 +163,7 @@ async fn a_monitor_that_falls_silent_loses_the_session_but_not_yet_its_place() {
         release: None,
         terms,
         absolved: false,
+        stand_still: false,
         generation: 1,
     };
     scene.send(ToAgent::Order(order.clone())).await;

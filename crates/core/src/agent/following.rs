@@ -19,6 +19,9 @@ use crate::state::HostState;
 /// What could not be shown once is looked at again: the operator may have mended it.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
+/// How long a server at most stands still for the replicas; they need well below a second.
+const STILL_LIMIT: Duration = Duration::from_secs(10);
+
 /// The server's replication at the last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaView {
@@ -26,6 +29,8 @@ pub struct ReplicaView {
     /// 0 until the source was reached once.
     pub source_id: u64,
     pub by_gtid: bool,
+    /// The server's own transactions have no GTIDs.
+    pub without_gtid: bool,
     /// Threads that run, or stopped by themselves.
     pub running: Running,
     /// What it applied last, by GTID.
@@ -49,6 +54,9 @@ pub struct FollowingMemory {
     stopped: Option<Running>,
     /// The channel goes by GTID for a while only, since it had applied this.
     through: Option<String>,
+    /// The applying thread was stopped for the replicas.
+    #[serde(default)]
+    still: bool,
     /// Where this server's own log began, by the choice that made it the writer.
     junction: Option<(Epoch, Junction)>,
 }
@@ -63,6 +71,7 @@ pub(super) struct FollowingDesk {
     believe_from: Moment,
     source: Option<Box<Source>>,
     retry_at: Moment,
+    still_until: Moment,
     astray: Option<Astray>,
 }
 
@@ -130,16 +139,31 @@ impl AgentMind {
     /// What a repointing that broke off left stopped, as far as a new writer needs it to catch up: nothing more is to
     /// come from a writer that is lost.
     pub(super) fn threads_left_stopped(&self, takeover: &Takeover) -> Option<Running> {
-        let stopped = self.memory.following.stopped?;
+        let still = Running { receives: false, applies: self.memory.following.still };
+        let stopped = self.memory.following.stopped.unwrap_or(Running::NEITHER).or(still);
         let receives = stopped.receives && *takeover != Takeover::Lost;
         let threads = Running { receives, ..stopped };
         (threads != Running::NEITHER).then_some(threads)
+    }
+
+    /// Only where nothing but the end of this log tells replicas where they are.
+    pub(super) fn must_stand_still(&self) -> bool {
+        let ordered = self.memory.order.as_ref().is_some_and(|order| order.stand_still);
+        let helps = self.view().is_some_and(|view| view.without_gtid && view.running.applies);
+        ordered && helps && !self.memory.following.still
+    }
+
+    pub(super) fn next_step_after_standing_still(&self, now: Moment) -> Option<Step> {
+        let ordered = self.memory.order.as_ref().is_some_and(|order| order.stand_still);
+        let is_over = self.memory.following.still && (!ordered || now >= self.following.still_until);
+        is_over.then_some(Step::StartThreads(Running { receives: false, applies: true }))
     }
 
     pub(super) fn note_following(&mut self, step: &Step) {
         if let Step::Follow { start, .. } | Step::LeaveGtid { start, .. } = step {
             self.memory.following.stopped = Some(*start);
         }
+        self.memory.following.still |= *step == Step::StopApplying;
     }
 
     /// Takes in the end of a step that has to do with following; what is left for everybody else is given back.
@@ -163,6 +187,17 @@ impl AgentMind {
             }
             (Step::StartThreads(_), StepOutcome::Done) => {
                 self.memory.following.stopped = None;
+                self.memory.following.still = false;
+                Some(StepOutcome::Done)
+            }
+            (Step::StopApplying, outcome) => {
+                self.following.still_until = now + STILL_LIMIT;
+                if let StepOutcome::Failed(why) = outcome {
+                    let text =
+                        format!("The replicas may not find their place in the next writer's log: {why}");
+                    actions.push(AgentAction::Log(LogLevel::Warn, text));
+                }
+                // The move is not to wait for it.
                 Some(StepOutcome::Done)
             }
             (Step::Follow { source, start }, outcome) => {

@@ -546,7 +546,7 @@ impl AgentMind {
                 self.end_approach(*id, Ok(()));
             }
             Step::KillServer => self.lease.killed = true,
-            Step::Follow { .. } | Step::LeaveGtid { .. } | Step::StartThreads(_) => {}
+            Step::Follow { .. } | Step::LeaveGtid { .. } | Step::StopApplying | Step::StartThreads(_) => {}
         }
     }
 

@@ -168,6 +168,7 @@ impl AgentMind {
     fn next_server_step(&self, now: Moment) -> Option<Step> {
         let ServerView::Up { writable } = self.server else { return None };
         self.next_write_step(now, writable)
+            .or_else(|| self.next_step_after_standing_still(now))
             .or_else(|| self.next_following_step(now))
             .or_else(|| self.next_replication_step())
             .or_else(|| self.approach.map(|(id, _)| Step::Approach(id)))
@@ -201,7 +202,7 @@ impl AgentMind {
             return Some(if impatient { Step::EndWriters } else { Step::CloseWrites });
         }
         if self.position_due && self.memory.fencing.is_none() {
-            return Some(Step::ReadPosition);
+            return Some(if self.must_stand_still() { Step::StopApplying } else { Step::ReadPosition });
         }
         self.clients_due.then_some(Step::EndClients)
     }

@@ -235,6 +235,7 @@ impl AgentMind {
             release: None,
             terms: LeaseTerms::default(),
             absolved: false,
+            stand_still: false,
             generation: 0,
         };
         if before.is_some_and(|before| before.asks_the_same(&order)) {

@@ -49,6 +49,8 @@ pub enum Step {
     StartReplication,
     StopReceiving,
     ResumeReceiving,
+    /// The applying thread of the replication, so that nothing is added to this server's log.
+    StopApplying,
     /// These threads of the replication, which a broken-off repointing left stopped.
     StartThreads(Running),
     Approach(OrderId),
@@ -81,6 +83,7 @@ impl Step {
             | Self::StartReplication
             | Self::StopReceiving
             | Self::ResumeReceiving
+            | Self::StopApplying
             | Self::StartThreads(_)
             | Self::Approach(_)
             | Self::Follow { .. }
@@ -105,8 +108,9 @@ impl Step {
             Self::StartReplication => "start replication".to_owned(),
             Self::StopReceiving => "stop receiving from the old writer".to_owned(),
             Self::ResumeReceiving => "receive from the old writer again".to_owned(),
+            Self::StopApplying => "stop applying, so that the log ends here for the replicas".to_owned(),
             Self::StartThreads(_) => {
-                "start what a broken-off change of its replication left stopped".to_owned()
+                "start the threads of the replication that were stopped for a change".to_owned()
             }
             Self::Approach(_) => "catch up before a planned move".to_owned(),
             Self::Follow { source, .. } => format!("replicate from the active master '{}'", source.host),

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use crate::following::Source;
+use crate::message::Takeover;
 use crate::names::HostName;
 use crate::settings::HostMode;
 
@@ -27,5 +28,29 @@ impl Cluster {
             epoch: promotion.epoch,
             junction: noted.map(|(_, junction)| junction.clone()),
         }))
+    }
+
+    /// Whether a host that gave the writer role up in order is to log nothing of the next writer: some replica is still to be
+    /// pointed there, and the end of the old log may be all by which its place is known.
+    pub(super) fn is_to_stand_still(&self, name: &HostName) -> bool {
+        let Some((_, slot)) = self.slots.iter().find(|(role, _)| self.settings.is_writer(role)) else {
+            return false;
+        };
+        let Some(holder) = slot.holder.as_ref().filter(|holder| *holder != name) else { return false };
+        let in_order = slot.grant.as_ref().is_none_or(|grant| matches!(grant.takeover, Takeover::After(_)));
+        in_order && self.settings.candidates().contains(name) && self.has_replicas_elsewhere(holder)
+    }
+
+    fn has_replicas_elsewhere(&self, writer: &HostName) -> bool {
+        let Some(ip) = self.settings.hosts.get(writer).map(|host| host.ip) else { return false };
+        let is_elsewhere = |name: &HostName| {
+            let Some(host) = self.hosts.get(name) else { return false };
+            let status = &host.agent.status;
+            // A source that is known by name has no address to be told by.
+            let away = status.source_ip.map_or(status.astray.is_some(), |source| source != ip);
+            host.agent.connected && status.server.is_up() && !host.is_refused() && away
+        };
+        let hosts = self.settings.hosts.iter().filter(|(_, host)| host.mode == HostMode::Slave);
+        hosts.map(|(name, _)| name).any(is_elsewhere)
     }
 }

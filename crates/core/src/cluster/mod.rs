@@ -483,6 +483,7 @@ impl Cluster {
             absolved: self.hosts.get(name).is_some_and(|host| {
                 self.keeper.absolved.get(name).is_some_and(|boot| *boot == host.agent.status.boot_id)
             }),
+            stand_still: self.is_to_stand_still(name),
             generation: self.keeper.generation(),
         }
     }

@@ -214,6 +214,7 @@ fn order(number: u64, labels: &[&str], active_master: &str) -> Order {
         release: Some(Epoch { number: 3, origin: 7 }),
         terms: LeaseTerms::default(),
         absolved: false,
+        stand_still: false,
         generation: 1,
     }
 }

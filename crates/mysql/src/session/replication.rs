@@ -101,6 +101,12 @@ impl Session {
         self.rows("stopping the receiver of replication", &sql, limit).await.map(drop)
     }
 
+    /// Stops applying; what the source has is fetched on.
+    pub async fn stop_applying(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().stop(Threads::Applier);
+        self.rows("stopping the applier of replication", &sql, limit).await.map(drop)
+    }
+
     pub async fn start_receiving(&mut self, limit: Duration) -> Result<(), ServerError> {
         let sql = self.identity.dialect().start(Threads::Receiver);
         self.rows("starting the receiver of replication", &sql, limit).await.map(drop)

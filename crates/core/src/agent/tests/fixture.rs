@@ -330,6 +330,7 @@ impl Fixture {
             writer,
             terms: self.terms,
             absolved: false,
+            stand_still: false,
             generation: 1,
         }));
     }

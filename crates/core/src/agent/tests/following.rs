@@ -19,6 +19,7 @@ fn view(host: &str) -> ReplicaView {
         source: ServerAddress { host: host.to_owned(), port: 3306 },
         source_id: 12,
         by_gtid: false,
+        without_gtid: false,
         running: Running::BOTH,
         slave_pos: "0-12-40".to_owned(),
         unreached: None,
@@ -172,6 +173,69 @@ fn an_active_master_that_can_not_be_had_is_told_as_long_as_that_lasts() {
     }
     fixture.replicates(view(OLD));
     assert_eq!(fixture.status().astray, None);
+}
+
+/// A writer without GTIDs that is told to give the role up, and how it replicates.
+fn giving_up(without_gtid: bool) -> Fixture {
+    let mut fixture = Fixture::writing();
+    fixture.replicates(ReplicaView { without_gtid, ..view(NEW) });
+    fixture.told_to_stand_still(true);
+    fixture
+}
+
+impl Fixture {
+    fn told_to_stand_still(&mut self, stand_still: bool) {
+        let order = self.saved.as_ref().and_then(|memory| memory.order.clone()).expect("an order was saved");
+        let roles = std::collections::BTreeSet::new();
+        self.step(AgentEvent::Ordered(Order { writer: None, roles, stand_still, ..order }));
+    }
+}
+
+const APPLY: Step = Step::StartThreads(Running { receives: false, applies: true });
+
+#[test]
+fn a_writer_without_gtids_ends_its_log_where_it_says_until_the_replicas_have_gone_on() {
+    for (without_gtid, wanted) in [(true, true), (false, false)] {
+        let mut fixture = giving_up(without_gtid);
+        let steps = fixture.run();
+        let stopped = steps.iter().position(|step| *step == Step::StopApplying);
+        let read = steps.iter().position(|step| *step == Step::ReadPosition).expect("its end was read");
+        assert_eq!(stopped.is_some(), wanted, "{steps:?}");
+        assert!(stopped.is_none_or(|stopped| stopped < read) && !steps.contains(&APPLY), "{steps:?}");
+        fixture.told_to_stand_still(false);
+        assert_eq!(fixture.run().contains(&APPLY), wanted);
+    }
+}
+
+#[test]
+fn nothing_stands_still_for_long_whatever_became_of_the_replicas() {
+    let mut fixture = giving_up(true);
+    fixture.run();
+    assert!(!fixture.live(9_000).contains(&APPLY));
+    assert!(fixture.live(2_000).contains(&APPLY));
+    // Another worker does not know since when.
+    let mut fixture = giving_up(true);
+    fixture.run();
+    let mut again = fixture.restarted(500);
+    again.found();
+    again.addresses(&[], true);
+    again.sees(UP);
+    assert!(again.run().contains(&APPLY));
+}
+
+#[test]
+fn a_move_does_not_wait_for_an_applier_that_can_not_be_stopped_and_back_again_it_is_started() {
+    let mut fixture = giving_up(true);
+    while fixture.steps.first() != Some(&Step::StopApplying) {
+        let step = fixture.steps.first().expect("there is something to do").clone();
+        fixture.end(&step, StepOutcome::Done);
+    }
+    fixture.end(&Step::StopApplying, StepOutcome::Failed("no answer".to_owned()));
+    assert!(fixture.logged("WARN The replicas may not find their place in the next writer's log: no answer"));
+    assert!(fixture.run().contains(&Step::ReadPosition));
+    let after = Takeover::After(position());
+    fixture.order(HostState::Online, &[writer()], Some((3, after.clone(), false)));
+    assert_eq!(fixture.run()[..2], [APPLY, Step::CatchUp(after)]);
 }
 
 #[test]

@@ -246,6 +246,7 @@ fn a_hold_outlives_a_time_without_any_writer() {
         release: Some(epoch(1)),
         terms: LeaseTerms::default(),
         absolved: false,
+        stand_still: false,
         generation: 1,
     };
     fixture.step(AgentEvent::Ordered(nobody.clone()));

@@ -90,3 +90,30 @@ fn a_replica_on_its_way_is_shown_and_keeps_its_state() {
     assert_eq!(fixture.cluster.state_of("db3"), Some(HostState::Online));
     assert!(fixture.command("show").contains("# Warning: host db3: it replicates from 192.168.8.99:3306"));
 }
+
+/// Without GTIDs they find their place at the end of its log, which must not grow before they have.
+#[test]
+fn a_host_that_gives_the_role_up_stands_still_until_every_replica_has_gone_on() {
+    let mut fixture = Fixture::running(four());
+    let at = |last: u8| Some(std::net::IpAddr::from([192, 168, 8, last]));
+    for host in ["db3", "db4"] {
+        fixture.report(host, |status| status.source_ip = at(32));
+    }
+    fixture.tick();
+    assert!(fixture.orders.values().all(|order| !order.stand_still));
+    fixture.command("move_role writer db2");
+    fixture.approached(Ok(()));
+    let told = &fixture.orders["db1"];
+    assert!(told.writer.is_none() && told.stand_still, "{told:?}");
+    fixture.agent_obeys("db1");
+    fixture.tick();
+    assert!(fixture.orders["db2"].writer.is_some() && !fixture.orders["db2"].stand_still);
+    assert!(fixture.orders["db1"].stand_still);
+    fixture.report("db3", |status| status.source_ip = at(33));
+    fixture.tick();
+    assert!(fixture.orders["db1"].stand_still, "the other one is not there yet");
+    // Nobody waits for one that can't follow.
+    fixture.report("db4", |status| status.astray = Some(refused()));
+    fixture.tick();
+    assert!(!fixture.orders["db1"].stand_still);
+}
