@@ -29,7 +29,7 @@ if [ "$profile" = full ]; then
     while read -r server state _; do
         [ "$state" != UNAVAILABLE ] || continue
         echo "statements on $server"
-        MMM_TEST_SERVER=$server cargo nextest run --locked --profile full -p mmm-mysql --test real "$@" || status=$?
+        MMM_TEST_SERVER=$server cargo nextest run --locked --profile full -p mmm-mysql --test real "$@" </dev/null || status=$?
     done <"$list"
 fi
 
