@@ -67,6 +67,7 @@ fn hanging_agents_and_hosts_delay_neither_commands_nor_a_failover() {
     lab.thaw("MySQL-R1", Program::Agent).unwrap();
     lab.wait_show("the agent reachable again", SOON, |show| !show.text.contains("agent on host MySQL-R1"))
         .unwrap();
+    lab.wait_follows("MySQL-R1", M1, SOON);
     watch.end(AT_ONCE);
     probe.stop().unwrap();
     assert!(!lab.log(MON, Program::Monitor).unwrap().contains("panicked"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mmm_lab::{Builder, ConfigFile, Flavour, M1, M2, Manner, Moment, Program, wait_for};
+use mmm_lab::{Builder, ConfigFile, Flavour, M1, M2, MON, Manner, Moment, Program, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 use crate::replicas::{R1, R2, REPLICAS};
@@ -167,4 +167,28 @@ fn mysql_9_7_replicas_keep_tls_and_every_other_option() {
     lab.wait_show("the replica ONLINE", SOON, |show| show.state(R1) == "ONLINE").unwrap();
     probe.stop().unwrap();
     lab.expect_identical(M1, &[M2, R1, R2]);
+}
+
+/// Nothing of it waits for the monitor to reach everybody, and a replica of a replica ends up behind the writer as well.
+#[test]
+fn a_chain_of_replicas_is_made_a_star_while_its_middle_is_out_of_reach() {
+    for gtid in [true, false] {
+        let builder = quick("pl_chain").replicas(2).append(ConfigFile::Monitor, QUICK_CHECKS);
+        let lab = Cluster::with_replicas(if gtid { builder.gtid() } else { builder });
+        lab.wait_replicated(M1, R2, SOON).unwrap();
+        lab.cut(MON, R1, Manner::Drop).unwrap();
+        lab.wait_shown("# Warning: agent on host MySQL-R1 is not reachable", SOON);
+        lab.sql(R2, "STOP SLAVE").unwrap();
+        lab.replicate(R1, R2, gtid).unwrap();
+        let probe = lab.start_probe().unwrap();
+        probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+        lab.wait_follows(R2, M1, SOON);
+        lab.tell(&["move_role", "writer", M2]);
+        probe.wait_write_by(ID2, Moment::now(), SOON).unwrap();
+        lab.wait_follows(R2, M2, SOON);
+        lab.heal(MON, R1).unwrap();
+        lab.wait_follows(R1, M2, SOON);
+        probe.stop().unwrap();
+        lab.expect_identical(M2, &[M1, R1, R2]);
+    }
 }

@@ -156,7 +156,10 @@ impl AgentMind {
     pub(super) fn next_step_after_standing_still(&self, now: Moment) -> Option<Step> {
         let ordered = self.memory.order.as_ref().is_some_and(|order| order.stand_still);
         let is_over = self.memory.following.still && (!ordered || now >= self.following.still_until);
-        is_over.then_some(Step::StartThreads(Running { receives: false, applies: true }))
+        // An offline host has all of its replication stopped, and gets all of it back.
+        let offline =
+            self.ordered_state() == Some(HostState::AdminOffline) || self.memory.stopped_for_offline;
+        (is_over && !offline).then_some(Step::StartThreads(Running { receives: false, applies: true }))
     }
 
     pub(super) fn note_following(&mut self, step: &Step) {
@@ -187,6 +190,10 @@ impl AgentMind {
             }
             (Step::StartThreads(_), StepOutcome::Done) => {
                 self.memory.following.stopped = None;
+                self.memory.following.still = false;
+                Some(StepOutcome::Done)
+            }
+            (Step::StartReplication, StepOutcome::Done) => {
                 self.memory.following.still = false;
                 Some(StepOutcome::Done)
             }

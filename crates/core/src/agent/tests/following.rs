@@ -224,6 +224,17 @@ fn nothing_stands_still_for_long_whatever_became_of_the_replicas() {
 }
 
 #[test]
+fn an_offline_host_that_stood_still_has_nothing_started_and_everything_when_it_is_back() {
+    let mut fixture = giving_up(true);
+    fixture.told(HostState::AdminOffline, None);
+    assert!(fixture.run().contains(&Step::StopReplication));
+    assert!(!fixture.live(11_000).contains(&APPLY));
+    fixture.told(HostState::Online, None);
+    let steps = fixture.run();
+    assert!(steps.contains(&Step::StartReplication) && !steps.contains(&APPLY), "{steps:?}");
+}
+
+#[test]
 fn a_move_does_not_wait_for_an_applier_that_can_not_be_stopped_and_back_again_it_is_started() {
     let mut fixture = giving_up(true);
     while fixture.steps.first() != Some(&Step::StopApplying) {
