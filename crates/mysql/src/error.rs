@@ -13,6 +13,8 @@ const ER_SERVER_SHUTDOWN: u16 = 1053;
 const ER_CONNECTION_KILLED: u16 = 1927;
 /// `MySQL` says this on a connection that was idle for too long, just before closing it.
 const ER_CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
+/// What the library makes of a packet that is no answer to what it asked.
+const OUT_OF_SYNC: &str = "Packets out of sync";
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +108,17 @@ impl ErrorKind {
         Self::Unexpected { what: what.into() }
     }
 
+    /// What this means on a connection that had been kept. What a server says there unasked is its good-bye, as that of
+    /// `MySQL` to a client that was idle for too long; the library cannot tell that from a confused answer.
+    pub(crate) fn on_kept_connection(self) -> Self {
+        match self {
+            Self::Unexpected { what } if what.ends_with(OUT_OF_SYNC) => {
+                Self::closed("the server had ended it before anything was asked")
+            }
+            other => other,
+        }
+    }
+
     /// Sorts what the client library reports.
     pub(crate) fn from_driver(error: &mysql_async::Error) -> Self {
         use mysql_async::{DriverError, Error};
@@ -185,6 +198,16 @@ mod tests {
             "reading the replication status failed (host = 192.168.8.32:3306, user = mmm_monitor): \
              Access denied; you need SLAVE MONITOR (error 1227)"
         );
+    }
+
+    #[test]
+    fn what_is_said_unasked_on_a_kept_connection_is_its_end() {
+        let unasked = mysql_async::Error::from(io::Error::other(OUT_OF_SYNC));
+        let kind = ErrorKind::from_driver(&unasked);
+        assert!(matches!(kind, ErrorKind::Unexpected { .. }), "while connecting it may be any garbage");
+        assert!(matches!(kind.on_kept_connection(), ErrorKind::Closed { .. }));
+        let refused = ErrorKind::Refused.on_kept_connection();
+        assert_eq!(refused, ErrorKind::Refused);
     }
 
     #[test]

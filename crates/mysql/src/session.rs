@@ -203,7 +203,7 @@ impl Session {
                 self.line = line;
                 answer.map_err(|kind| self.error(doing, kind))
             }
-            Err(kind) => Err(self.error(doing, kind)),
+            Err(kind) => Err(self.error(doing, kind.on_kept_connection())),
         }
     }
 

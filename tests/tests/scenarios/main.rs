@@ -21,6 +21,7 @@ mod frozen;
 mod full_disks;
 mod grace;
 mod host_lost;
+mod idle;
 mod isolation;
 mod lifetimes;
 mod locks;

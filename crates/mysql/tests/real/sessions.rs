@@ -244,6 +244,22 @@ fn the_end_of_the_server_is_noticed_at_once() {
     });
 }
 
+/// `MySQL` says good-bye first, which must not be taken for an answer to the next question.
+#[test]
+fn a_session_that_the_server_ended_for_its_silence_is_closed() {
+    in_own_network(async {
+        let server = Server::start_with(12, &["--wait-timeout=1"]).await;
+        for account in [monitor(), agent()] {
+            let mut session = server.session(&account).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let ended = session.check_alive(LIMIT).await.unwrap_err();
+            assert!(matches!(ended.kind, ErrorKind::Closed { .. }), "{ended}");
+            assert!(!session.is_usable());
+            server.session(&account).await.check_alive(LIMIT).await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_session_given_up_leaves_no_connection_in_the_server() {
     in_own_network(async {
