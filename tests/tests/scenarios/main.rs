@@ -34,6 +34,7 @@ mod places;
 mod protocol1_agent;
 mod protocol1_monitor;
 mod reload;
+mod replica_away;
 mod repairs;
 mod replicas;
 mod server_lost;

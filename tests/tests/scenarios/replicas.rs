@@ -18,7 +18,7 @@ enum Fault {
     Stop,
 }
 
-fn builder(name: &str, gtid: bool) -> Builder {
+pub(crate) fn builder(name: &str, gtid: bool) -> Builder {
     let builder = quick(name)
         .replicas(2)
         .server_line("slave_net_timeout = 4")
@@ -50,7 +50,7 @@ impl Cluster {
         self.sql(host, "CHECKSUM TABLE lab.probe").unwrap().get("Checksum").unwrap().to_owned()
     }
 
-    fn using_gtid(&self, host: &str) -> String {
+    pub(crate) fn using_gtid(&self, host: &str) -> String {
         self.sql(host, "SHOW SLAVE STATUS").unwrap().get("Using_Gtid").unwrap().to_owned()
     }
 
