@@ -26,6 +26,7 @@ mod isolation;
 mod lifetimes;
 mod locks;
 mod losses;
+mod many_moves;
 mod modes;
 mod monitor;
 mod monitor_away;
