@@ -10,7 +10,7 @@ use mmm_mysql::{
     ThreadState, WaitOutcome,
 };
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::client_threads::end_client_threads;
 use crate::setup::Setup;
@@ -29,6 +29,8 @@ pub(crate) const TURN: Duration = Duration::from_millis(500);
 const END_LIMIT: Duration = Duration::from_secs(3);
 /// An applier with nothing to do stops at once; a new writer waits for this.
 const STILL_LIMIT: Duration = Duration::from_millis(500);
+/// A connection that is used this often outlasts any sensible `wait_timeout`.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(2);
 
 pub(crate) struct ServerLane {
@@ -71,7 +73,15 @@ impl ServerLane {
     }
 
     pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
-        while let Some(step) = steps.recv().await {
+        loop {
+            let step = match timeout(KEEP_EVERY, steps.recv()).await {
+                Ok(Some(step)) => step,
+                Ok(None) => return,
+                Err(_) => {
+                    self.keep_session().await;
+                    continue;
+                }
+            };
             self.follow_setup();
             let began = Instant::now();
             let mut outcome = self.carry_out(&step).await;
@@ -87,6 +97,15 @@ impl ServerLane {
             if self.events.send(AgentEvent::StepEnded { step, outcome }).await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// A login may take long just when a step is urgent, so there is a connection before that.
+    async fn keep_session(&mut self) {
+        self.follow_setup();
+        if let Ok(session) = self.session().await {
+            // One that fails is given up, and the next turn or step makes another.
+            let _ = session.check_alive(QUICK).await;
         }
     }
 

@@ -41,6 +41,8 @@ impl fmt::Display for CheckKind {
 pub enum Verdict {
     Good(String),
     Bad(String),
+    /// As [`Verdict::Bad`] for what is seen from here; but something was there that took the call and let it wait.
+    Stalled(String),
     /// Nothing was learnt: changes the message and nothing else.
     Unknown(String),
 }
@@ -63,6 +65,7 @@ pub enum Turn {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
     good: bool,
+    stalled: bool,
     unclear: bool,
     runs: u64,
     failing_since: Option<Moment>,
@@ -76,6 +79,7 @@ impl Check {
     pub fn new() -> Self {
         Self {
             good: true,
+            stalled: false,
             unclear: false,
             runs: 0,
             failing_since: None,
@@ -87,6 +91,11 @@ impl Check {
 
     pub fn good(&self) -> bool {
         self.good
+    }
+
+    /// Whether what fails is that calls wait.
+    pub fn stalled(&self) -> bool {
+        self.stalled
     }
 
     pub fn has_run(&self) -> bool {
@@ -120,6 +129,7 @@ impl Check {
     /// Takes in one run. `stamp` is the wall-clock time to show if this run turns the check.
     pub fn observe(&mut self, now: Moment, trap: Duration, verdict: &Verdict, stamp: &str) -> Turn {
         self.runs += 1;
+        self.stalled = matches!(verdict, Verdict::Stalled(_));
         if self.stamp.is_empty() {
             stamp.clone_into(&mut self.stamp);
             self.changed = now;
@@ -135,7 +145,7 @@ impl Check {
                 self.turn(now, stamp, true);
                 Turn::Recovered
             }
-            Verdict::Bad(message) => {
+            Verdict::Bad(message) | Verdict::Stalled(message) => {
                 self.unclear = false;
                 let since = *self.failing_since.get_or_insert(now);
                 // The first run of all has no history to be patient with: a host found dead at start-up is dead.
@@ -209,6 +219,18 @@ mod tests {
         assert_eq!(check.observe(Moment::from_secs(60), TRAP, &unknown, "c"), Turn::Nothing);
         assert!(check.good());
         assert_eq!((check.stamp(), check.message()), ("a", "UNKNOWN: Too many connections!"));
+    }
+
+    #[test]
+    fn a_call_that_waits_fails_as_others_do_and_tells_so() {
+        let mut check = Check::new();
+        check.observe(Moment::from_secs(0), TRAP, &good(), "a");
+        let waits = Verdict::Stalled("ERROR: waits".into());
+        assert_eq!(check.observe(Moment::from_secs(5), TRAP, &waits, "b"), Turn::Nothing);
+        assert_eq!(check.observe(Moment::from_secs(15), TRAP, &waits, "c"), Turn::Failed);
+        assert!(check.stalled() && !check.good());
+        check.observe(Moment::from_secs(16), TRAP, &bad(), "d");
+        assert!(!check.stalled() && !check.good());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use mmm_config::CheckSettings;
 use mmm_core::{CheckKind, Event, Verdict};
 use mmm_mysql::{
     CheckVerdict, ErrorKind, ServerError, Session, mysql_check, probe_accepts, rep_backlog_check,
-    rep_threads_check,
+    rep_threads_check, takes_connections,
 };
 use mmm_net::Pinger;
 use tokio::task::AbortHandle;
@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
+
+/// More than enough for a packet there and one back.
+const CONNECT_LIMIT: Duration = Duration::from_millis(200);
 
 /// To be ended by the handles when the host is no longer this one.
 pub(crate) fn start(wiring: &Wiring, host: &HostSetup) -> Vec<AbortHandle> {
@@ -39,7 +42,7 @@ impl Probe {
             let settings = self.settings();
             let verdict = match self.kind {
                 CheckKind::Ping => self.ping(&mut pinger, settings.timeout).await,
-                CheckKind::Mysql => convert(mysql_check(&self.server(settings.timeout).await)),
+                CheckKind::Mysql => self.mysql(settings.timeout).await,
                 CheckKind::RepThreads => {
                     convert(rep_threads_check(&self.replication(settings.timeout).await))
                 }
@@ -89,6 +92,18 @@ impl Probe {
             Ok(true) => Verdict::Good("OK".to_owned()),
             Ok(false) => Verdict::Bad(format!("ERROR: Could not ping {}", self.host.ip)),
             Err(error) => Verdict::Unknown(format!("UNKNOWN: {error}")),
+        }
+    }
+
+    async fn mysql(&mut self, limit: Duration) -> Verdict {
+        let result = self.server(limit).await;
+        let waits = matches!(&result, Err(error)
+            if error.while_connecting() && matches!(error.kind, ErrorKind::TimedOut { .. }));
+        match convert(mysql_check(&result)) {
+            Verdict::Bad(message) if waits && takes_connections(&self.host.server, CONNECT_LIMIT).await => {
+                Verdict::Stalled(message)
+            }
+            verdict => verdict,
         }
     }
 

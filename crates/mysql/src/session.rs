@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row};
 use secrecy::ExposeSecret;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub use self::read_only::ReadOnlyOutcome;
@@ -228,6 +229,11 @@ pub async fn probe_accepts(
     let conn = open(endpoint, account, limit).await?;
     let _ = timeout(CLOSE_LIMIT, conn.disconnect()).await;
     Ok(())
+}
+
+/// Whether something takes connections there: the server's system does so too while the server itself lets nobody in.
+pub async fn takes_connections(endpoint: &Endpoint, limit: Duration) -> bool {
+    matches!(timeout(limit, TcpStream::connect((endpoint.ip, endpoint.port))).await, Ok(Ok(_)))
 }
 
 async fn open(endpoint: &Endpoint, account: &Account, limit: Duration) -> Result<Conn, ServerError> {

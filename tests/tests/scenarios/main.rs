@@ -30,6 +30,7 @@ mod many_moves;
 mod modes;
 mod monitor;
 mod monitor_away;
+mod name_server;
 mod overlap;
 mod places;
 mod protocol1_agent;

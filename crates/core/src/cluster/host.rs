@@ -90,7 +90,14 @@ impl Host {
     /// The mysql check together with what the agent saw: it notices the end of its server long before a probe.
     pub(super) fn server_well(&self, trap: Duration, now: Moment) -> bool {
         let hung = self.agent.silent_since.is_some_and(|since| now.since(since) >= trap);
-        self.good(CheckKind::Mysql) && self.agent.gone_since.is_none() && !hung
+        (self.good(CheckKind::Mysql) || self.only_logins_wait()) && self.agent.gone_since.is_none() && !hung
+    }
+
+    /// Nobody new is let in, as when a name server is away that the server asks; whoever was there before is answered, the agent
+    /// among them.
+    pub(super) fn only_logins_wait(&self) -> bool {
+        let check = self.check(CheckKind::Mysql);
+        !check.good() && check.stalled() && self.vouched()
     }
 
     /// Whether the agent, heard of just now, says that its server is well.

@@ -272,7 +272,9 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) {
         // Without a network of its own the monitor sees every check fail and believes none of it.
-        if (!self.network || started < self.network_since) && matches!(verdict, Verdict::Bad(_)) {
+        if (!self.network || started < self.network_since)
+            && matches!(verdict, Verdict::Bad(_) | Verdict::Stalled(_))
+        {
             return;
         }
         let trap = self.settings.trap_of(kind);

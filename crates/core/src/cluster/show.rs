@@ -55,6 +55,11 @@ impl Cluster {
                     "Warning: the checks of host {name} fail, but its agent says that the server is well: it stays the writer"
                 ));
             }
+            if host.only_logins_wait() {
+                warnings.push(format!(
+                    "Warning: the server of host {name} lets nobody new in, but answers its agent: it counts as well (does it wait for a name server? see skip_name_resolve)"
+                ));
+            }
             if host.flapping {
                 warnings.push(format!("Warning: host {name} is flapping"));
             }

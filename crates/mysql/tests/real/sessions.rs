@@ -8,6 +8,7 @@ use mmm_core::doctor::{Login, Whose};
 use crate::rig::{LIMIT, Server, agent, flavour, in_own_network, monitor};
 use mmm_mysql::{
     Account, CheckVerdict, Endpoint, ErrorKind, Flavour, Session, log_in, mysql_check, probe_accepts,
+    takes_connections,
 };
 use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
@@ -185,6 +186,9 @@ fn a_frozen_server_costs_the_limit_and_ends_the_session() {
 
         let silent = probe_accepts(&server.endpoint, &monitor(), SHORT).await.unwrap_err();
         assert!(matches!(silent.kind, ErrorKind::TimedOut { .. }), "{silent}");
+        assert!(takes_connections(&server.endpoint, SHORT).await, "its system takes them");
+        let nobody = Endpoint::new(server.endpoint.ip, server.endpoint.port + 1);
+        assert!(!takes_connections(&nobody, SHORT).await);
 
         server.signal(Signal::CONT);
         probe_accepts(&server.endpoint, &monitor(), LIMIT).await.unwrap();

@@ -58,7 +58,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 fn a_move() -> impl Strategy<Value = Move> {
     prop_oneof![
         (0_u64..30).prop_map(Move::Pass),
-        (0_usize..4, 0_usize..4, 0_u8..3).prop_map(|(host, kind, what)| Move::Check(host, kind, what)),
+        (0_usize..4, 0_usize..4, 0_u8..4).prop_map(|(host, kind, what)| Move::Check(host, kind, what)),
         (0_usize..4).prop_map(Move::Obey),
         (0_usize..4).prop_map(Move::Obey),
         (0_usize..4).prop_map(Move::Obey),
@@ -96,6 +96,7 @@ fn apply(fixture: &mut Fixture, names: &[HostName], step: &Move) {
             let verdict = match what {
                 0 => Verdict::Good("OK".into()),
                 1 => Verdict::Bad("ERROR: no".into()),
+                2 => Verdict::Stalled("ERROR: waits".into()),
                 _ => Verdict::Unknown("UNKNOWN: ?".into()),
             };
             fixture.check(name(host), CheckKind::ALL[kind], verdict);

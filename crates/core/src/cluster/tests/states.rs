@@ -54,6 +54,24 @@ fn a_writer_that_its_agent_vouches_for_stays_and_its_readers_leave() {
 }
 
 #[test]
+fn servers_that_let_nobody_new_in_are_well_as_long_as_they_answer_their_agents() {
+    let mut fixture = Fixture::running(pair());
+    for _ in 0..2 {
+        for host in ["db1", "db2"] {
+            fixture.check(host, CheckKind::Mysql, Verdict::Stalled("ERROR: waits".into()));
+        }
+        fixture.pass(10);
+    }
+    fixture.settle();
+    assert!(fixture.logged("ERROR Check 'mysql' on 'db2' has failed for 10 seconds! Message: ERROR: waits"));
+    assert_eq!((fixture.state("db1"), fixture.state("db2")), (HostState::Online, HostState::Online));
+    assert!(fixture.roles("db1").contains("reader") && fixture.roles("db2").contains("reader"));
+    assert!(fixture.command("show").contains("# Warning: the server of host db2 lets nobody new in"));
+    fixture.report("db2", |status| status.server = ServerView::Silent { writable_before: false });
+    assert_eq!(fixture.state("db2"), HostState::HardOffline);
+}
+
+#[test]
 fn a_server_that_does_not_answer_its_agent_is_dead_after_the_trap_period() {
     let mut fixture = Fixture::running(pair());
     fixture.report("db1", |status| status.server = ServerView::Silent { writable_before: true });
