@@ -28,11 +28,12 @@ enum Parts {
     Daemons,
 }
 
-/// Whose wall clock the daemons see.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whose wall clock the daemons see; each includes those before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Clocks {
     Machine,
     Movable,
+    MovableWithServers,
 }
 
 /// What a lab is to be made of. The default is the tutorial's cluster with its daemons, for the calling process only.
@@ -140,6 +141,13 @@ impl Builder {
     #[must_use]
     pub fn movable_clocks(mut self) -> Self {
         self.clocks = Clocks::Movable;
+        self
+    }
+
+    /// As [`Builder::movable_clocks`], and the servers' clocks move too: those of the whole host.
+    #[must_use]
+    pub fn movable_server_clocks(mut self) -> Self {
+        self.clocks = Clocks::MovableWithServers;
         self
     }
 
@@ -267,7 +275,8 @@ impl Builder {
             name: self.name.clone(),
             owner: if keep { None } else { Some(ProcessId::current()) },
             bin_dir: self.bin_dir.clone().unwrap_or_else(default_bin_dir),
-            movable_clocks: self.clocks == Clocks::Movable,
+            movable_clocks: self.clocks >= Clocks::Movable,
+            movable_server_clocks: self.clocks == Clocks::MovableWithServers,
             software,
             hosts,
             running: BTreeMap::new(),

@@ -1,5 +1,6 @@
-//! Wall clocks that jump, for the daemons of one host. Namespaces cannot shift the wall clock, so the daemons are started with
-//! libfaketime, which adds an offset that it reads from a file each time. The clocks that count time since the boot are left alone.
+//! Wall clocks that jump, for the daemons of one host, and its server where a lab wants that. Namespaces cannot shift the wall
+//! clock, so programs are started with libfaketime, which adds an offset that it reads from a file each time. The clocks that count
+//! time since the boot are left alone.
 
 use std::path::Path;
 
@@ -40,7 +41,8 @@ pub(crate) fn prefix() -> Result<Vec<String>> {
 
 impl Lab {
     /// Sets the wall clock of the host's daemons so many seconds ahead of the machine's (negative: behind), at once and also
-    /// for those that are started later. Needs [`Builder::movable_clocks`](crate::Builder::movable_clocks).
+    /// for those that are started later. Needs [`Builder::movable_clocks`](crate::Builder::movable_clocks), or
+    /// [`Builder::movable_server_clocks`](crate::Builder::movable_server_clocks) for the server to see it too.
     pub fn set_clock(&self, host: &str, offset: i64) -> Result<Moment> {
         if !self.store.read()?.movable_clocks {
             return Err(LabError::Other(format!(

@@ -19,17 +19,22 @@ const SERVER_LIMIT: Duration = Duration::from_mins(1);
 
 impl Lab {
     fn argv(&self, program: Program) -> Result<Vec<String>> {
+        let state = self.store.read()?;
+        let moves = match program {
+            Program::Server => state.movable_server_clocks,
+            Program::Agent | Program::Monitor => state.movable_clocks,
+        };
+        let mut argv = if moves { clock::prefix()? } else { Vec::new() };
         match program {
             Program::Server => {
-                let server = self.software.server().to_string_lossy().into_owned();
-                Ok(vec![server, "--defaults-file=/etc/mysql/my.cnf".to_owned()])
+                argv.push(self.software.server().to_string_lossy().into_owned());
+                argv.push("--defaults-file=/etc/mysql/my.cnf".to_owned());
             }
             Program::Agent | Program::Monitor => {
-                let mut argv = if self.store.read()?.movable_clocks { clock::prefix()? } else { Vec::new() };
                 argv.push(self.program(program.executable())?.to_string_lossy().into_owned());
-                Ok(argv)
             }
         }
+        Ok(argv)
     }
 
     /// Starts a program inside the host as a process of its own session, its output appended to `output`, and records it.

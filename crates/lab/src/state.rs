@@ -41,6 +41,9 @@ pub(crate) struct State {
     /// The daemons are started so that their wall clocks can be moved.
     #[serde(default)]
     pub(crate) movable_clocks: bool,
+    /// The servers too.
+    #[serde(default)]
+    pub(crate) movable_server_clocks: bool,
     /// What its servers are.
     #[serde(default)]
     pub(crate) software: Software,

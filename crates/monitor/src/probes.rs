@@ -5,12 +5,12 @@ use std::time::Duration;
 use mmm_config::CheckSettings;
 use mmm_core::{CheckKind, Event, Verdict};
 use mmm_mysql::{
-    CheckVerdict, ErrorKind, ServerError, Session, mysql_check, probe_accepts, rep_backlog_check,
-    rep_threads_check, takes_connections,
+    CheckVerdict, ErrorKind, ReplicaStatus, ServerError, Session, keeps_up, mysql_check, probe_accepts,
+    rep_backlog_check, rep_threads_check, takes_connections,
 };
 use mmm_net::Pinger;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::setup::HostSetup;
 use crate::shell::Wiring;
@@ -20,7 +20,7 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(200);
 
 /// To be ended by the handles when the host is no longer this one.
 pub(crate) fn start(wiring: &Wiring, host: &HostSetup) -> Vec<AbortHandle> {
-    let probe = |kind| Probe { wiring: wiring.clone(), host: host.clone(), kind, session: None };
+    let probe = |kind| Probe { wiring: wiring.clone(), host: host.clone(), kind, session: None, late: None };
     CheckKind::ALL.into_iter().map(|kind| tokio::spawn(probe(kind).run()).abort_handle()).collect()
 }
 
@@ -30,6 +30,8 @@ struct Probe {
     kind: CheckKind,
     /// Kept from one run to the next.
     session: Option<Session>,
+    /// When the replica seemed late, and what it had received by then.
+    late: Option<(Instant, ReplicaStatus)>,
 }
 
 impl Probe {
@@ -46,10 +48,7 @@ impl Probe {
                 CheckKind::RepThreads => {
                     convert(rep_threads_check(&self.replication(settings.timeout).await))
                 }
-                CheckKind::RepBacklog => convert(rep_backlog_check(
-                    &self.replication(settings.timeout).await,
-                    settings.max_backlog,
-                )),
+                CheckKind::RepBacklog => self.backlog(&settings).await,
             };
             let event = Event::Checked {
                 host: self.host.name.clone(),
@@ -114,10 +113,36 @@ impl Probe {
         probe_accepts(&self.host.server, &self.host.account, left(until)).await
     }
 
-    async fn replication(
-        &mut self,
-        limit: Duration,
-    ) -> Result<Option<mmm_mysql::ReplicaStatus>, ServerError> {
+    /// Seconds by two clocks that may have moved apart: before they count against a replica it is seen whether it keeps up.
+    async fn backlog(&mut self, settings: &CheckSettings) -> Verdict {
+        let until = Instant::now() + settings.timeout;
+        let mut result = self.replication(settings.timeout).await;
+        let verdict = rep_backlog_check(&result, settings.max_backlog);
+        if !matches!(verdict, CheckVerdict::Failed(_)) {
+            self.late = None;
+            return convert(verdict);
+        }
+        if self.late.is_none()
+            && let Ok(Some(status)) = &result
+        {
+            self.late = Some((Instant::now(), status.clone()));
+            sleep(settings.timeout / 2).await;
+            result = self.replication(left(until)).await;
+        }
+        let (Some((since, before)), Ok(Some(after))) = (&self.late, result) else { return convert(verdict) };
+        let is_recent = since.elapsed() <= Duration::from_secs(settings.max_backlog);
+        let keeps_up = is_recent && keeps_up(before, &after);
+        if keeps_up || !is_recent {
+            self.late = Some((Instant::now(), after));
+        }
+        if keeps_up {
+            Verdict::Good("OK: Backlog is null (clocks differ)".to_owned())
+        } else {
+            convert(verdict)
+        }
+    }
+
+    async fn replication(&mut self, limit: Duration) -> Result<Option<ReplicaStatus>, ServerError> {
         let until = Instant::now() + limit;
         self.with_session(until, async |session, limit| session.replica_status(limit).await).await
     }

@@ -78,6 +78,25 @@ pub fn rep_backlog_check(
     }
 }
 
+/// A delay that gets smaller by more than this between two looks is real.
+const JITTER_SECONDS: u64 = 2;
+
+/// Whether a replica that seems to be late only has another clock than its source: a moment later it has applied all that it had
+/// received, it receives, and by the seconds it does not catch up.
+pub fn keeps_up(before: &ReplicaStatus, after: &ReplicaStatus) -> bool {
+    let runs = |status: &ReplicaStatus| status.io == ThreadState::Yes && status.sql == ThreadState::Yes;
+    let source = |status: &ReplicaStatus| (status.source_host.clone(), status.source_port);
+    let applied = match (&before.received, &after.applied) {
+        (Some(received), Some(applied)) => applied.reaches(received),
+        _ => false,
+    };
+    let catches_up = match (before.delay_seconds, after.delay_seconds) {
+        (Some(before), Some(after)) => before > after.saturating_add(JITTER_SECONDS),
+        _ => false,
+    };
+    runs(before) && runs(after) && source(before) == source(after) && applied && !catches_up
+}
+
 fn not_set_up() -> CheckVerdict {
     CheckVerdict::Failed("ERROR: Replication is not set up".into())
 }
@@ -174,6 +193,36 @@ mod tests {
         assert_eq!(verdict(Some("0")), CheckVerdict::Ok("OK: Backlog is null".into()));
         assert_eq!(verdict(Some("60")), CheckVerdict::Ok("OK".into()));
         assert_eq!(verdict(Some("61")), CheckVerdict::Failed("ERROR: Backlog is too big".into()));
+        // By a clock that is behind that of the source.
+        assert_eq!(verdict(Some("-744")), CheckVerdict::Ok("OK: Backlog is null".into()));
+    }
+
+    #[test]
+    fn a_replica_that_applies_what_it_receives_is_late_by_its_clock_only() {
+        let status = |(io, received, applied, delay)| {
+            ReplicaStatus::from_record(&Record::of(&[
+                ("Slave_IO_Running", Some(io)),
+                ("Slave_SQL_Running", Some("Yes")),
+                ("Master_Log_File", Some("bin.000002")),
+                ("Read_Master_Log_Pos", Some(received)),
+                ("Relay_Master_Log_File", Some("bin.000002")),
+                ("Exec_Master_Log_Pos", Some(applied)),
+                ("Seconds_Behind_Master", Some(delay)),
+            ]))
+        };
+        let first = ("Yes", "700", "600", "744");
+        for (later, keeps) in [
+            (("Yes", "800", "700", "744"), true),
+            (("Yes", "800", "700", "742"), true),
+            (("Yes", "700", "699", "744"), false),
+            // It fetches old transactions no faster than it applies them.
+            (("Yes", "800", "700", "741"), false),
+            (("Connecting", "800", "700", "744"), false),
+        ] {
+            assert_eq!(keeps_up(&status(first), &status(later)), keeps, "{later:?}");
+        }
+        let elsewhere = ReplicaStatus { source_host: "192.168.8.33".into(), ..status(first) };
+        assert!(!keeps_up(&status(first), &elsewhere));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod session;
 mod threads;
 
 pub use address::{Account, Endpoint};
-pub use check::{CheckVerdict, mysql_check, rep_backlog_check, rep_threads_check};
+pub use check::{CheckVerdict, keeps_up, mysql_check, rep_backlog_check, rep_threads_check};
 pub use dialect::{Flavour, Version};
 pub use doctor::log_in;
 pub use error::{ErrorKind, ServerError};
