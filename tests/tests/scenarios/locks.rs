@@ -5,9 +5,10 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, wait_for};
+use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, other, quick, writers};
+use crate::replicas::{self, REPLICAS};
 use crate::sides::{Sides, sides};
 use crate::watchers::WriterWatch;
 
@@ -160,4 +161,49 @@ fn a_lock_held_for_a_minute_leaves_no_statement_behind() {
     lab.expect_gave_way(M1, M2);
     lab.lap().expect_one_writer();
     lab.end_accounted();
+}
+
+/// A replica whose applier waits for a client's lock when the writer's server is killed: it holds nobody up, and follows later.
+fn a_replica_locked_by_a_client(name: &str, gtid: bool) {
+    let lab = Cluster::with_replicas(replicas::builder(name, gtid));
+    let [locked, free] = REPLICAS;
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    lab.wait_replicated(M1, locked, SOON).unwrap();
+    let session = Session::begin(&lab, locked, "LOCK TABLES probe READ");
+    wait_for("the applier behind the lock", SOON, || {
+        let query = "SELECT COUNT(*) FROM information_schema.processlist \
+                     WHERE user = 'system user' AND state LIKE '%metadata lock%'";
+        let count = lab.sql(locked, query).unwrap().value().unwrap_or_default().to_owned();
+        if count == "0" { Err(count) } else { Ok(()) }
+    })
+    .unwrap();
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    let first = probe.wait_write_by(ID2, killed, SOON).unwrap();
+    lab.wait_follows(free, M2, SOON);
+    let (writer, follower) = (first.end - killed, Moment::now() - first.end);
+    eprintln!("{name}: writer after {writer:?}, the other replica after {follower:?}");
+    assert!(writer < Duration::from_secs(2) && follower < Duration::from_secs(3), "{writer:?}, {follower:?}");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(lab.holders(WRITER).unwrap(), [M2]);
+    session.end();
+    let unlocked = Instant::now();
+    lab.wait_follows(locked, M2, SOON);
+    eprintln!("{name}: the locked one follows {:?} after the end of the lock", unlocked.elapsed());
+    probe.stop().unwrap();
+    lab.expect_identical(M2, &REPLICAS);
+    lab.wait_show("both replicas ONLINE", SOON, |show| {
+        REPLICAS.iter().all(|host| show.state(host) == "ONLINE")
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_replica_by_gtid_that_a_lock_holds_up_delays_nobody_and_follows_after_it() {
+    a_replica_locked_by_a_client("locked_gtid", true);
+}
+
+#[test]
+fn a_replica_by_file_that_a_lock_holds_up_delays_nobody_and_follows_after_it() {
+    a_replica_locked_by_a_client("locked_file", false);
 }
