@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Output, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, SOON, quick};
+use crate::replicas::REPLICAS;
 
 /// What a host that is set up well has beyond the tutorial, so that one change makes one finding.
 const WELL: [&str; 6] = [
@@ -375,4 +376,47 @@ fn a_clock_that_is_off_is_told() {
     // What a time service would do.
     lab.set_clock(M2, 0).unwrap();
     expect_no(&lab, &start);
+}
+
+#[test]
+fn privileges_that_are_missing_at_the_start_are_logged_with_their_cure_and_hold_up_no_role() {
+    let replica = REPLICAS[0];
+    let lab = Cluster::make(quick("doctor_start").replicas(1).without_daemons());
+    let lacking = [
+        (M1, "mmm_agent", "agent", "PROCESS"),
+        (M2, "mmm_monitor", "monitor", "REPLICA MONITOR"),
+        (replica, "mmm_monitor", "monitor", "REPLICA MONITOR"),
+    ];
+    for (host, account, _, privilege) in lacking {
+        let revoke = format!("SET sql_log_bin = 0; REVOKE {privilege} ON *.* FROM {account}@'192.168.8.%'");
+        lab.sql(host, &revoke).unwrap();
+    }
+    for host in lab.servers() {
+        lab.start(host, Program::Agent).unwrap();
+    }
+    lab.start(MON, Program::Monitor).unwrap();
+    lab.expect_writer(M1, &["writer"]);
+    lab.wait_show("a reader on each of the others", SOON, |show| {
+        [M2, replica].iter().all(|host| show.hosts[*host].has_exactly(&["reader"]))
+    })
+    .unwrap();
+    let log_of = |named| if named == "agent" { (M1, Program::Agent) } else { (MON, Program::Monitor) };
+    let began = Instant::now();
+    let cures = lacking.map(|(host, _, named, privilege)| {
+        let words = format!("Doctor: ERROR {host} grants of {named} ({}): ", privilege.to_lowercase());
+        let (place, program) = log_of(named);
+        let line = lab.wait_log(place, program, &words, Duration::from_secs(30)).unwrap();
+        let (_, cure) =
+            line.split_once(&format!(" Fix on {host}, SQL: GRANT {privilege} ON *.* TO ")).unwrap();
+        (host, format!("GRANT {privilege} ON *.* TO {cure}"))
+    });
+    eprintln!("all of it logged within {:?} of the roles", began.elapsed());
+    let output = examine(&lab);
+    assert_eq!(output.code, 1, "{output}");
+    for (host, cure) in cures {
+        assert!(output.stdout.contains(&cure), "{cure}: {output}");
+        lab.sql(host, &cure).unwrap();
+    }
+    expect_no(&lab, "grants of ");
+    assert!(!examine(&lab).stdout.contains("ERROR"));
 }
