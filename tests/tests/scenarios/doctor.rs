@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Output, Program, WRITER, wait_for};
+use mmm_lab::{ConfigFile, Flavour, Lab, M1, M2, MON, Output, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, SOON, quick};
 use crate::replicas::REPLICAS;
@@ -419,4 +419,66 @@ fn privileges_that_are_missing_at_the_start_are_logged_with_their_cure_and_hold_
     }
     expect_no(&lab, "grants of ");
     assert!(!examine(&lab).stdout.contains("ERROR"));
+}
+
+/// As [`WELL`] in the words of `MySQL`, which has the rest of it by itself.
+const WELL_MYSQL: [&str; 3] = ["read_only = 1", "replica_net_timeout = 10", "skip_name_resolve = 1"];
+
+#[test]
+fn settings_of_mysql_9_7_are_found_and_mended_by_the_printed_statements() {
+    let replica = REPLICAS[0];
+    let description = quick("doctor_mysql").server(Flavour::MySql97).gtid().replicas(1);
+    let lab = Cluster::with_replicas(WELL_MYSQL.into_iter().fold(description, mmm_lab::Builder::server_line));
+    let output = examine(&lab);
+    assert_eq!(output.code, 0, "{output}");
+    assert!(output.stdout.contains("# 0 errors, 0 warnings"), "{output}");
+
+    for (host, statement, severity, name) in [
+        (M2, "SET GLOBAL sync_binlog = 0", "WARN", "sync_binlog"),
+        (M2, "SET GLOBAL innodb_flush_log_at_trx_commit = 2", "WARN", "innodb_flush_log_at_trx_commit"),
+        (M2, "SET GLOBAL replica_net_timeout = 60", "WARN", "slave_net_timeout"),
+        (M2, "STOP REPLICA SQL_THREAD", "ERROR", "replication"),
+        (replica, "STOP REPLICA", "ERROR", "replication"),
+    ] {
+        check(&lab, &[(host, statement)], &format!("{severity:<5} {host} {name}: "));
+        lab.wait_replicating(host, SOON).unwrap();
+    }
+    let revoke = "SET sql_log_bin = 0; REVOKE SYSTEM_VARIABLES_ADMIN ON *.* FROM mmm_agent@'192.168.8.%'";
+    check(&lab, &[(M2, revoke)], &format!("ERROR {M2} grants of agent (system_variables_admin): "));
+    check_semi_sync(&lab);
+    check_modes(&lab);
+    let output = examine(&lab);
+    assert!(output.stdout.contains("# 0 errors, 0 warnings"), "{output}");
+}
+
+fn check_semi_sync(lab: &Lab) {
+    for host in [M1, M2] {
+        for end in ["source", "replica"] {
+            let library =
+                format!("SET sql_log_bin = 0; INSTALL PLUGIN rpl_semi_sync_{end} SONAME 'semisync_{end}.so'");
+            lab.sql(host, &library).unwrap();
+        }
+    }
+    let enable = (M1, "SET GLOBAL rpl_semi_sync_source_enabled = 1");
+    check(lab, &[enable], &format!("WARN  {M2} semi_sync of the pair: "));
+    expect_no(lab, "semi_sync");
+    check(
+        lab,
+        &[(M1, "SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_COMMIT'")],
+        &format!("WARN  {M1} semi_sync_wait_point: "),
+    );
+}
+
+/// The way to other modes leads through a file and a restart, or step by step through all of them; so does the way back.
+fn check_modes(lab: &Lab) {
+    lab.sql(M2, "SET GLOBAL gtid_mode = ON_PERMISSIVE").unwrap();
+    let start = format!("ERROR {M1} gtid_mode of the pair: ");
+    let output = expect(lab, &start);
+    let own = format!("WARN  {M2} gtid_mode: ");
+    for (start, host) in [(&start, M1), (&start, M2), (&own, M2)] {
+        let fix = (host.to_owned(), "my.cnf [mysqld]".to_owned(), "gtid_mode = ON".to_owned());
+        assert!(fixes(&output.stdout, start).contains(&fix), "{output}");
+    }
+    lab.sql(M2, "SET GLOBAL gtid_mode = ON").unwrap();
+    expect_no(lab, "gtid_mode");
 }
