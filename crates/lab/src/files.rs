@@ -88,10 +88,12 @@ impl Lab {
         }
     }
 
-    /// Replaces a configuration file of a host; programs that run do not notice.
+    /// Replaces a configuration file of a host, as a whole; programs that run do not notice.
     pub fn write_config(&self, host: &str, file: ConfigFile, text: &str) -> Result<()> {
         let path = self.config_path(host, file)?;
-        at(fs::write(&path, text), "cannot write", &path)?;
-        at(fs::set_permissions(&path, fs::Permissions::from_mode(0o640)), "cannot protect", &path)
+        let beside = path.with_extension("new");
+        at(fs::write(&beside, text), "cannot write", &beside)?;
+        at(fs::set_permissions(&beside, fs::Permissions::from_mode(0o640)), "cannot protect", &beside)?;
+        at(fs::rename(&beside, &path), "cannot replace", &path)
     }
 }

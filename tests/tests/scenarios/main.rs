@@ -36,6 +36,7 @@ mod places;
 mod protocol1_agent;
 mod protocol1_monitor;
 mod reload;
+mod reload_loop;
 mod repairs;
 mod replica_away;
 mod replicas;
