@@ -75,7 +75,7 @@ fn confirm_dead_lets_another_host_follow_a_writer_that_vanished_alone() {
 }
 
 /// A monitor with a program that writes down how it was called and ends with the number in a file beside it.
-fn with_kill_host(builder: Builder) -> Cluster {
+pub(crate) fn with_kill_host(builder: Builder) -> Cluster {
     let settings = "<monitor>\nkill_host_bin /etc/mysql-mmm/kill_host\n</monitor>";
     // The monitor looks for the program when it starts, so the host gets it first.
     let lab = Cluster::make(builder.without_daemons().append(ConfigFile::Monitor, settings));
@@ -88,11 +88,11 @@ fn with_kill_host(builder: Builder) -> Cluster {
     lab
 }
 
-fn set_code(lab: &Cluster, code: &str) {
+pub(crate) fn set_code(lab: &Cluster, code: &str) {
     lab.write_file(MON, "/etc/mysql-mmm/code", code.as_bytes()).unwrap();
 }
 
-fn killed(lab: &Cluster) -> String {
+pub(crate) fn killed(lab: &Cluster) -> String {
     lab.exec(MON, &["cat", "/etc/mysql-mmm/killed"]).unwrap().stdout
 }
 

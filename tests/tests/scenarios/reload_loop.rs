@@ -9,6 +9,7 @@ use mmm_lab::{ConfigFile, Lab, M1, M2, MON, Moment, Program, base_dir};
 use rustix::process::Signal;
 
 use crate::cluster::{ID1, ID2, SOON};
+use crate::confirmed::{killed, set_code, with_kill_host};
 use crate::sides::{Sides, quick_sides};
 
 const RELOAD_EVERY: Duration = Duration::from_millis(200);
@@ -143,5 +144,38 @@ fn reloads_all_the_time_neither_drop_a_session_nor_make_two_writers() {
         assert!(taken_in > 20, "{program} on {host} took in {taken_in} configurations");
         assert_eq!(count_in_log(&lab, host, program, "nothing is changed"), 0, "{program} on {host}");
     }
+    lab.end_accounted();
+}
+
+#[test]
+fn kill_host_that_runs_while_the_configuration_is_reloaded_is_called_once_and_counts() {
+    // Long enough for the lease not to be what lets another host follow.
+    let builder = quick_sides("reload_kill").append(ConfigFile::Three, "writer_lease 30");
+    let cluster = with_kill_host(builder);
+    let script =
+        "#!/bin/sh\necho \"$@\" >>/etc/mysql-mmm/killed\nsleep 5\nexit \"$(cat /etc/mysql-mmm/code)\"\n";
+    cluster.write_file(MON, "/etc/mysql-mmm/kill_host", script.as_bytes()).unwrap();
+    set_code(&cluster, "0");
+    let mut lab = Sides::watch(cluster);
+    lab.wait_covered(SOON).unwrap();
+    lab.lap();
+    let reloader = Reloader::start(&lab, harmless(&lab));
+    let off = lab.power_off(M1).unwrap();
+    let first = lab.wait_write_by(ID2, off);
+    eprintln!("first write on the other {:?} after the power went", first - off);
+    assert!(first - off < Duration::from_secs(20), "the end of the lease was waited for: {:?}", first - off);
+    // Long enough for a second call, if there were one.
+    thread::sleep(Duration::from_secs(6));
+    eprintln!("reloaded {} times", reloader.end());
+    let calls = killed(&lab);
+    assert!(["MySQL-M1 0\n", "MySQL-M1 1\n"].contains(&calls.as_str()), "{calls}");
+    assert_eq!(count_in_log(&lab, MON, Program::Monitor, "Host 'MySQL-M1' has been killed"), 1);
+    let overlap = lab.lap();
+    overlap.expect_one_writer();
+    assert_eq!((overlap.old, overlap.new), (Some(ID1), Some(ID2)), "{overlap}");
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    lab.expect_gave_way(M1, M2);
+    lab.lap().expect_one_writer_but(Duration::from_millis(1500));
     lab.end_accounted();
 }
