@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod comes_back;
 mod configuration;
+mod configuration_lost;
 mod confirmed;
 mod control;
 mod cuts;
