@@ -101,7 +101,7 @@ impl Cluster {
         now: Moment,
         rules: LeaseRules,
     ) -> Self {
-        Self {
+        let mut cluster = Self {
             hosts: settings.hosts.keys().map(|name| (name.clone(), Host::new())).collect(),
             slots: settings.all_roles().map(|role| (role, Slot::default())).collect(),
             moves: Vec::new(),
@@ -125,7 +125,9 @@ impl Cluster {
             saved: None,
             leftovers: Leftovers::default(),
             settings,
-        }
+        };
+        cluster.watch_strangers(now);
+        cluster
     }
 
     /// Takes in one event and says what to do.
@@ -493,7 +495,8 @@ impl Cluster {
     fn save_status(&mut self, actions: &mut Vec<Action>) {
         use std::fmt::Write as _;
         let mut text = String::new();
-        for (name, host) in self.hosts.iter().filter(|(name, _)| self.settings.hosts.contains_key(*name)) {
+        // Those that are leaving too: the next start must know of them.
+        for (name, host) in &self.hosts {
             let roles = self.roles_of(name);
             let _ = writeln!(text, "{name}|{}|{}", host.state, Role::join(&roles, ","));
         }

@@ -1,5 +1,7 @@
 //! New settings while the monitor runs: what they must not do, how they take effect, and how a host leaves.
 //!
+//! The same goes for hosts that the files of an earlier run name and the configuration of this one does not.
+//!
 //! Nothing is dropped that somebody relies on: a host that is no longer configured is told to let go of its roles first
 //! and forgotten when it has, and an address that left the configuration is given to nobody before it is surely off.
 
@@ -24,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What is left of earlier settings, until nobody can go by them any more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leftovers {
-    /// Hosts that are configured no longer, each with the number of the first order that takes its roles away.
+    /// Hosts that are configured no longer, each with the number of the first order that takes its roles away (0 where
+    /// none can be sent, since nobody knows how to reach it).
     departing: BTreeMap<HostName, u64>,
     /// Hosts that may still have an address which no role has any more.
     addresses: BTreeMap<IpAddr, BTreeMap<HostName, u64>>,
@@ -33,6 +36,35 @@ pub(super) struct Leftovers {
 }
 
 impl Cluster {
+    /// Hosts of an earlier run that are not configured any more may still have what they had, and can't be asked.
+    pub(super) fn watch_strangers(&mut self, now: Moment) {
+        let stored = self.restored.iter().flat_map(|restored| restored.hosts.keys());
+        let recorded = self.running_record().map(|record| &record.host);
+        let strangers: BTreeSet<HostName> =
+            stored.chain(recorded).filter(|name| !self.settings.hosts.contains_key(*name)).cloned().collect();
+        for name in strangers {
+            let mut host = Host::added(now);
+            host.state = HostState::AwaitingRecovery;
+            host.agent.tried = true;
+            self.hosts.insert(name.clone(), host);
+            self.leftovers.departing.insert(name, 0);
+        }
+    }
+
+    pub(super) fn warn_about_strangers(&self, actions: &mut Vec<Action>) {
+        for name in self.leftovers.departing.keys() {
+            let text = format!(
+                "Host '{name}' is not configured, but the monitor's files name it: nobody is given what it may still have. If it is still part of the cluster, configure it again and send SIGHUP, and move its roles before it leaves. If it is off for good, its lease runs out by itself, or ends with 'mmm_control confirm_dead {name}'"
+            );
+            actions.push(Action::log(LogLevel::Warn, text));
+        }
+    }
+
+    /// Whether a host is on its way out and may still have any of the roles.
+    pub(super) fn is_departing(&self, name: &HostName) -> bool {
+        self.leftovers.departing.contains_key(name)
+    }
+
     /// Why these settings can't take the place of the present ones while the monitor runs. Empty: they can.
     pub fn objections(&self, new: &Settings) -> Vec<String> {
         let mut objections = Vec::new();
@@ -187,8 +219,10 @@ impl Cluster {
             .departing
             .iter()
             .filter(|(name, number)| {
+                // A role that somebody else has been granted waits for nobody any more.
+                let mut waiting = self.slots.values().filter(|slot| slot.grant.is_none());
                 let named = left.addresses.values().any(|hosts| hosts.contains_key(*name))
-                    || self.slots.values().any(|slot| slot.leaving.contains_key(*name));
+                    || waiting.any(|slot| slot.leaving.contains_key(*name));
                 !named && self.has_left(now, name, **number)
             })
             .map(|(name, _)| name.clone())
@@ -207,8 +241,11 @@ impl Cluster {
     /// Whether nothing hangs on a host any more that is configured no longer.
     fn has_left(&self, now: Moment, name: &HostName, number: u64) -> bool {
         let promises = self.promises.get(name).is_some_and(|(_, until)| now < *until);
+        // As long as it counts as the writer there is something that can be said of it: that it is dead.
+        let holds = self.running_record().is_some_and(|record| record.host == *name);
         let connected = self.hosts.get(name).is_some_and(|host| host.agent.connected);
         !promises
+            && !holds
             && self.is_surely_without(now, name, number, None)
             && (!connected || self.release_for(name).is_none())
     }

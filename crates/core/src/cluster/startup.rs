@@ -39,7 +39,7 @@ impl Cluster {
 
     pub(super) fn try_start(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let Phase::Checking { since } = self.phase else { return };
-        let complete = self.hosts.values().all(|host| {
+        let complete = self.hosts.iter().filter(|(name, _)| !self.is_departing(name)).all(|(_, host)| {
             // An agent that has not looked at its server yet would vote that it is not writable. One that can't be had
             // on a host that answers is starting or being restarted: voting without it could give its roles to
             // somebody else while it still has them.
@@ -61,6 +61,7 @@ impl Cluster {
             let text = format!("No binary found for killing hosts ({path}).");
             actions.push(Action::log(LogLevel::Warn, text));
         }
+        self.warn_about_strangers(actions);
         self.restore_trust(now, actions);
         let claims = self.claims();
         for (name, state) in self.initial_states() {
@@ -86,8 +87,8 @@ impl Cluster {
 
     fn claims(&self) -> Claims {
         let mut claims = Claims::new();
-        for (role, name) in self.slots.keys().flat_map(|role| self.hosts.keys().map(move |name| (role, name)))
-        {
+        let names = || self.settings.hosts.keys();
+        for (role, name) in self.slots.keys().flat_map(|role| names().map(move |name| (role, name))) {
             let status =
                 self.hosts.get(name).filter(|host| host.agent.connected).map(|host| &host.agent.status);
             let stored = self.restored.as_ref().and_then(|restored| restored.hosts.get(name));
@@ -113,6 +114,7 @@ impl Cluster {
         ];
         self.hosts
             .iter()
+            .filter(|(name, _)| !self.is_departing(name))
             .map(|(name, host)| {
                 let said = [self.stored_state(name), host.agent.status.state];
                 let state = ranked.into_iter().find(|state| said.contains(&Some(*state)));
@@ -252,7 +254,9 @@ impl Cluster {
             .iter()
             .filter(|(name, _)| {
                 let seen = claims.get(&(role.clone(), (*name).clone())).is_some_and(|claim| claim.system);
-                seen || self.settings.roles.get(role.name()).is_some_and(|role| role.hosts.contains(name))
+                let may_have =
+                    self.settings.roles.get(role.name()).is_some_and(|role| role.hosts.contains(name));
+                seen || may_have || self.is_departing(name)
             })
             .map(|(name, _)| name.clone())
             .collect()

@@ -8,6 +8,7 @@ use super::host::sound;
 use crate::check::CheckKind;
 use crate::cluster::Event;
 use crate::lease::{LeaseLength, Proof, wait_for};
+use crate::names::HostName;
 use crate::settings::{HostMode, HostSettings, RoleMode, RoleSettings, Settings};
 use crate::state::HostState;
 
@@ -365,4 +366,23 @@ fn another_role_for_the_writes_needs_a_restart() {
     let fixture = Fixture::running(pair());
     let why = objections(&fixture, |settings| settings.active_master_role = "reader".into());
     assert!(why.contains("restart"), "{why}");
+}
+
+#[test]
+fn a_dead_host_leaves_although_the_monitor_has_been_started_since() {
+    let mut fixture = Fixture::running(four());
+    fixture.lose("db4");
+    fixture.restart_with_state();
+    fixture.network(true);
+    for host in ["db1", "db2", "db3"] {
+        fixture.connect(host);
+        fixture.well(host);
+    }
+    fixture.bad("db4", CheckKind::Ping);
+    fixture.lose("db4");
+    fixture.pass(20);
+    fixture.settle();
+    change(&mut fixture, |settings| remove(settings, "db4"));
+    fixture.pass(20);
+    assert_eq!(fixture.dismissed, [HostName::from("db4")]);
 }

@@ -1,7 +1,9 @@
 use super::fixture::{Fixture, WRITER, four, pair, preferring, set};
 use crate::check::{CheckKind, Verdict};
-use crate::lease::Proof;
-use crate::message::{ServerView, Takeover};
+use crate::cluster::Event;
+use crate::lease::{LeaseLength, Promise, Proof, wait_for};
+use crate::message::{PromiseGiven, ServerView, Takeover};
+use crate::names::HostName;
 use crate::state::{HostState, Mode};
 
 const UP: ServerView = ServerView::Up { writable: false };
@@ -276,4 +278,89 @@ fn a_monitor_that_an_agent_refused_decides_nothing_and_kills_nobody() {
     fixture.pass(6);
     fixture.bad("db1", CheckKind::Ping);
     assert_eq!(fixture.state("db1"), HostState::HardOffline, "the other monitor is gone");
+}
+
+/// The monitor is started with a configuration in which the writer's host has another name.
+fn started_without_the_writer(fixture: &mut Fixture) {
+    fixture.said.remove("db1");
+    let mut settings = fixture.settings.clone();
+    settings.hosts.remove("db1");
+    for role in settings.roles.values_mut() {
+        role.hosts.retain(|host| host.as_str() != "db1");
+    }
+    fixture.settings = settings;
+    fixture.restart_with_state();
+    fixture.network(true);
+    fixture.well("db2");
+    fixture.connect("db2");
+}
+
+const STRANGER: &str = "WARN Host 'db1' is not configured, but the monitor's files name it";
+
+#[test]
+fn what_a_host_has_that_is_not_configured_any_more_is_given_to_nobody_while_somebody_hears_it() {
+    let mut fixture = Fixture::running(pair());
+    let reader = fixture.roles("db1").split(',').find(|role| role.starts_with("reader")).unwrap().to_owned();
+    let promise = Promise {
+        holder: "db1".into(),
+        epoch: fixture.said["db1"].lease.accepted,
+        length: LeaseLength::DEFAULT,
+    };
+    started_without_the_writer(&mut fixture);
+    assert!(fixture.logged_part(STRANGER));
+    for _ in 0..60 {
+        let until = fixture.now + wait_for(LeaseLength::DEFAULT);
+        fixture.report("db2", |status| {
+            status.lease.promise = Some(PromiseGiven { promise: promise.clone(), until });
+            status.lease.contacts = [HostName::from("db1")].into();
+        });
+        fixture.pass(1);
+        fixture.agents_obey();
+    }
+    assert!(!fixture.ordered("db2").contains(&reader), "{}", fixture.ordered("db2"));
+    assert_eq!(fixture.promotion("db2"), None);
+    let stored = fixture.stored.clone().unwrap();
+    assert!(stored.contains("db1|"), "the next start must know of it: {stored}");
+
+    // Nobody hears it any more.
+    fixture.report("db2", |status| {
+        status.lease.promise = None;
+        status.lease.contacts.clear();
+    });
+    fixture.pass(20);
+    fixture.settle();
+    assert!(fixture.ordered("db2").contains(&reader), "{}", fixture.ordered("db2"));
+    assert_eq!(fixture.writing(), ["db2"]);
+    assert!(fixture.logged("INFO Host 'db1' has let go of its roles and is not watched any more"));
+    let stored = fixture.stored.clone().unwrap();
+    assert!(!stored.contains("db1|"), "{stored}");
+}
+
+#[test]
+fn the_operator_may_say_that_a_host_is_dead_that_is_not_configured_any_more() {
+    let mut settings = pair();
+    settings.leases_run_out = false;
+    let mut fixture = Fixture::running(settings);
+    started_without_the_writer(&mut fixture);
+    fixture.pass(60);
+    fixture.settle();
+    assert!(fixture.writing().is_empty());
+    assert!(fixture.command("confirm_dead --yes db1").starts_with("OK: Host 'db1' counts as dead"));
+    fixture.settle();
+    assert_eq!(fixture.writing(), ["db2"]);
+}
+
+#[test]
+fn a_host_that_is_configured_again_is_watched_and_goes_on_as_the_writer() {
+    let mut fixture = Fixture::running(pair());
+    let said = fixture.said["db1"].clone();
+    started_without_the_writer(&mut fixture);
+    fixture.settings = pair();
+    fixture.said.insert("db1".into(), said);
+    fixture.step(Event::Reconfigured(Box::new(pair())));
+    fixture.connect("db1");
+    fixture.well("db1");
+    fixture.settle();
+    assert_eq!((fixture.writing(), fixture.state("db1")), (vec!["db1"], HostState::Online));
+    assert_eq!(fixture.promotion("db1").unwrap().epoch.number, 1);
 }
