@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
 use mmm_mysql::{
-    Account, Coordinates, Endpoint, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
+    Account, Coordinates, Endpoint, ErrorKind, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
     ThreadState, WaitOutcome,
 };
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client_threads::end_client_threads;
 use crate::setup::Setup;
 use crate::source_position::final_position_of;
+use crate::watch::LOGIN_PATIENCE;
 
 /// A single statement that needs no lock.
 pub(crate) const QUICK: Duration = Duration::from_secs(2);
@@ -42,6 +44,16 @@ pub(crate) struct ServerLane {
     pub(crate) events: mpsc::Sender<AgentEvent>,
     setup: watch::Receiver<Arc<Setup>>,
     session: Option<Session>,
+    /// One that is being made.
+    login: Option<JoinHandle<Result<Session, ServerError>>>,
+}
+
+/// The session that came of a login, where one came of it; for ever where there is none under way.
+async fn ended(login: &mut Option<JoinHandle<Result<Session, ServerError>>>) -> Option<Session> {
+    match login {
+        Some(login) => login.await.ok().and_then(Result::ok),
+        None => std::future::pending().await,
+    }
 }
 
 impl ServerLane {
@@ -55,6 +67,7 @@ impl ServerLane {
             events,
             setup,
             session: None,
+            login: None,
         }
     }
 
@@ -65,7 +78,7 @@ impl ServerLane {
         }
         let setup = Arc::clone(&self.setup.borrow_and_update());
         if !setup.reaches_server_as(&self.endpoint, &self.account) {
-            self.session = None;
+            (self.session, self.login) = (None, None);
         }
         (self.endpoint, self.account) = (setup.server, setup.account.clone());
         self.own_users.clone_from(&setup.own_users);
@@ -73,11 +86,19 @@ impl ServerLane {
     }
 
     pub(crate) async fn run(mut self, mut steps: mpsc::Receiver<Step>) {
+        self.keep_session().await;
         loop {
-            let step = match timeout(KEEP_EVERY, steps.recv()).await {
-                Ok(Some(step)) => step,
-                Ok(None) => return,
-                Err(_) => {
+            let step = tokio::select! {
+                biased;
+                step = steps.recv() => match step {
+                    Some(step) => step,
+                    None => return,
+                },
+                session = ended(&mut self.login) => {
+                    (self.login, self.session) = (None, session);
+                    continue;
+                }
+                () = sleep(KEEP_EVERY) => {
                     self.keep_session().await;
                     continue;
                 }
@@ -87,7 +108,7 @@ impl ServerLane {
             let mut outcome = self.carry_out(&step).await;
             // A kept connection may have died with an earlier server: that says nothing about this one.
             if self.session.as_ref().is_none_or(|session| !session.is_usable())
-                && matches!(outcome, Err(ref error) if matches!(error.kind, mmm_mysql::ErrorKind::Closed { .. }))
+                && matches!(outcome, Err(ref error) if matches!(error.kind, ErrorKind::Closed { .. }))
             {
                 self.session = None;
                 outcome = self.carry_out(&step).await;
@@ -100,18 +121,32 @@ impl ServerLane {
         }
     }
 
-    /// A login may take long just when a step is urgent, so there is a connection before that.
+    /// A login may take long just when a step is urgent, so there is a connection before that. It is waited for only where no step
+    /// waits for it: one that is carried out late may be wrong by then.
     async fn keep_session(&mut self) {
         self.follow_setup();
-        if let Ok(session) = self.session().await {
-            // One that fails is given up, and the next turn or step makes another.
-            let _ = session.check_alive(QUICK).await;
+        match self.session.as_mut().filter(|session| session.is_usable()) {
+            // One that fails is given up, and the next turn makes another.
+            Some(session) => drop(session.check_alive(QUICK).await),
+            None if self.login.is_none() => {
+                let (endpoint, account) = (self.endpoint, self.account.clone());
+                let login = async move { Session::connect(&endpoint, &account, LOGIN_PATIENCE).await };
+                self.login = Some(tokio::spawn(login));
+            }
+            None => {}
         }
     }
 
     pub(crate) async fn session(&mut self) -> Result<&mut Session, ServerError> {
         if self.session.as_ref().is_some_and(|session| !session.is_usable()) {
             self.session = None;
+        }
+        if self.session.is_none() && self.login.is_some() {
+            let Ok(session) = timeout(QUICK, ended(&mut self.login)).await else {
+                let (kind, user) = (ErrorKind::TimedOut { after: QUICK }, self.account.user.clone());
+                return Err(ServerError { kind, endpoint: self.endpoint, user, doing: None });
+            };
+            (self.login, self.session) = (None, session);
         }
         let session = match self.session.take() {
             Some(session) => session,

@@ -3,6 +3,7 @@
 //! The end of either is noticed at once. What is seen is reported; nothing is decided here.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
 use mmm_mysql::{Account, ClosedWatch, Endpoint, ErrorKind, ServerError, Session, ThreadState};
 use mmm_net::ProcessHandle;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::clock;
 use crate::following::replica_view;
@@ -24,6 +25,8 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const ASK_MORE_EVERY: u32 = 4;
 /// Without an answer for this long the server counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// A server that asks a name server which is away lets somebody new in only after that gave up.
+pub(crate) const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two attempts to reach a server that is not there.
 const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(100);
 
@@ -80,10 +83,11 @@ impl ServerWatch {
         while !self.events.is_closed() {
             self.follow();
             let asked = clock::now();
-            match Session::connect(&self.endpoint, &self.account, SILENT_AFTER).await {
+            let Some(login) = self.log_in(asked).await else { continue };
+            match login {
                 Ok(session) => {
                     refusal.clear();
-                    match self.keep(session, asked).await {
+                    match self.keep(session, clock::now()).await {
                         Ended::ProcessGone => self.say(ServerView::Gone, clock::now()).await,
                         Ended::Ask => {}
                         Ended::Over => return,
@@ -102,6 +106,22 @@ impl ServerWatch {
                     sleep(LOOK_FOR_IT_EVERY).await;
                 }
             }
+        }
+    }
+
+    /// Tells of a server that lets nobody in, and waits on: there is only one way to learn that it does after all. Nothing when it is
+    /// to be reached in another way.
+    async fn log_in(&mut self, asked: Moment) -> Option<Result<Session, ServerError>> {
+        let (endpoint, account) = (self.endpoint, self.account.clone());
+        let mut login = pin!(Session::connect(&endpoint, &account, LOGIN_PATIENCE));
+        if let Ok(result) = timeout(SILENT_AFTER, &mut login).await {
+            return Some(result);
+        }
+        self.say(ServerView::Silent { writable_before: self.was_writable() }, asked).await;
+        tokio::select! {
+            result = login => Some(result),
+            () = self.events.closed() => None,
+            Ok(()) = self.setup.changed() => None,
         }
     }
 

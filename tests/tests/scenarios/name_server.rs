@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mmm_lab::{Builder, CLIENT, ConfigFile, M1, M2, MON, Moment, Probe, Program};
+use mmm_lab::{Builder, CLIENT, ConfigFile, M1, M2, MON, Moment, Probe, Program, wait_for};
 
 use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
 use crate::watchers::{ControlWatch, on_host};
@@ -104,6 +104,39 @@ fn a_name_server_that_hangs_moves_nothing_and_holds_up_no_failover() {
     eprintln!("with a name server that hangs, the other takes over after {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
     // Nobody has the port any more, and each lookup fails at once.
+    drop(names);
+    comes_back(&lab);
+}
+
+#[test]
+fn agents_that_are_started_while_the_name_server_hangs_move_nothing() {
+    // What hangs for longer than the trap period is dead to an agent that has never been answered.
+    let patient = "<check mysql>\ntrap_period 10\n</check>";
+    let lab = Cluster::up(builder("names_agents").append(ConfigFile::Monitor, patient));
+    let probe = lab.start_probe().unwrap();
+    let names = NameServer::hangs(&lab);
+    let from = lab.log_length();
+    for host in [M1, M2] {
+        lab.wait_log_since(from, &format!("Check 'mysql' on '{host}' has failed"), SOON);
+    }
+    for host in [M2, M1] {
+        let said = lab.log(host, Program::Agent).unwrap().matches("The server answers").count();
+        lab.stop(host, Program::Agent).unwrap();
+        let started = lab.start(host, Program::Agent).unwrap();
+        wait_for(&format!("the server on {host} answering its agent"), SOON, || {
+            let log = lab.log(host, Program::Agent).unwrap();
+            if log.matches("The server answers").count() > said { Ok(()) } else { Err(log) }
+        })
+        .unwrap();
+        eprintln!("the agent on {host} was let in after {:?}", Moment::now() - started);
+        lab.expect_pair(M1);
+    }
+    let log = lab.log_since(from);
+    assert!(!log.contains("HARD_OFFLINE"), "{log}");
+    lab.judge_undisturbed(&probe, ID1);
+    let took = replace_the_writer(&lab);
+    eprintln!("with agents that were started meanwhile, the other takes over after {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     drop(names);
     comes_back(&lab);
 }

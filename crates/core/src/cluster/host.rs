@@ -26,6 +26,8 @@ pub(super) struct Agent {
     /// A session was there, or could not be had: the first decision waits for either.
     pub(super) tried: bool,
     pub(super) status: AgentStatus,
+    /// Its server has answered it since the session began.
+    pub(super) was_answered: bool,
     /// Since when the agent has been saying that its server does not answer.
     pub(super) silent_since: Option<Moment>,
     /// Since when the agent has been saying that its server has ended.
@@ -90,14 +92,32 @@ impl Host {
     /// The mysql check together with what the agent saw: it notices the end of its server long before a probe.
     pub(super) fn server_well(&self, trap: Duration, now: Moment) -> bool {
         let hung = self.agent.silent_since.is_some_and(|since| now.since(since) >= trap);
-        (self.good(CheckKind::Mysql) || self.only_logins_wait()) && self.agent.gone_since.is_none() && !hung
+        (self.good(CheckKind::Mysql) || self.only_logins_wait() || self.agent_waits_too(trap, now))
+            && self.agent.gone_since.is_none()
+            && !hung
     }
 
     /// Nobody new is let in, as when a name server is away that the server asks; whoever was there before is answered, the agent
     /// among them.
     pub(super) fn only_logins_wait(&self) -> bool {
+        self.logins_wait() && self.vouched()
+    }
+
+    fn logins_wait(&self) -> bool {
         let check = self.check(CheckKind::Mysql);
-        !check.good() && check.stalled() && self.vouched()
+        !check.good() && check.stalled()
+    }
+
+    /// Logins wait, and so does its agent, which was started meanwhile: for as long as a silent server is given.
+    fn agent_waits_too(&self, trap: Duration, now: Moment) -> bool {
+        let agent = &self.agent;
+        if !self.logins_wait() || agent.protocol1.is_some() {
+            return false;
+        }
+        if !agent.connected {
+            return agent.status.server.is_up() && now.since(agent.lost_at) < trap;
+        }
+        !agent.was_answered && matches!(agent.status.server, ServerView::Unknown | ServerView::Silent { .. })
     }
 
     /// Whether the agent, heard of just now, says that its server is well.
@@ -131,6 +151,7 @@ impl Host {
                 agent.gone_since = None;
             }
             ServerView::Up { .. } | ServerView::Refusing => {
+                agent.was_answered = true;
                 agent.gone_since = None;
                 agent.silent_since = None;
             }

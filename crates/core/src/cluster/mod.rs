@@ -323,6 +323,7 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let was_lost = host.agent.tried && !host.agent.connected;
         host.agent.connected = true;
+        host.agent.was_answered = false;
         host.agent.tried = true;
         host.lease_lost = false;
         // Whatever was sent before may not have arrived.

@@ -53,8 +53,8 @@ fn a_writer_that_its_agent_vouches_for_stays_and_its_readers_leave() {
     assert_eq!(fixture.state("db1"), HostState::HardOffline);
 }
 
-#[test]
-fn servers_that_let_nobody_new_in_are_well_as_long_as_they_answer_their_agents() {
+/// Both servers let nobody new in for longer than the trap period.
+fn logins_wait() -> Fixture {
     let mut fixture = Fixture::running(pair());
     for _ in 0..2 {
         for host in ["db1", "db2"] {
@@ -63,11 +63,43 @@ fn servers_that_let_nobody_new_in_are_well_as_long_as_they_answer_their_agents()
         fixture.pass(10);
     }
     fixture.settle();
+    fixture
+}
+
+#[test]
+fn servers_that_let_nobody_new_in_are_well_as_long_as_they_answer_their_agents() {
+    let mut fixture = logins_wait();
     assert!(fixture.logged("ERROR Check 'mysql' on 'db2' has failed for 10 seconds! Message: ERROR: waits"));
     assert_eq!((fixture.state("db1"), fixture.state("db2")), (HostState::Online, HostState::Online));
     assert!(fixture.roles("db1").contains("reader") && fixture.roles("db2").contains("reader"));
     assert!(fixture.command("show").contains("# Warning: the server of host db2 lets nobody new in"));
     fixture.report("db2", |status| status.server = ServerView::Silent { writable_before: false });
+    assert_eq!(fixture.state("db2"), HostState::HardOffline);
+}
+
+#[test]
+fn an_agent_that_is_started_while_logins_wait_may_wait_for_the_trap_period() {
+    for host in ["db1", "db2"] {
+        let mut fixture = logins_wait();
+        fixture.lose(host);
+        fixture.tick();
+        assert_eq!(fixture.state(host), HostState::Online, "while it is not there");
+        fixture.said.get_mut(host).unwrap().server = ServerView::Silent { writable_before: false };
+        fixture.connect(host);
+        fixture.pass(9);
+        assert_eq!((fixture.state(host), fixture.writer().as_str()), (HostState::Online, "db1"));
+        fixture.pass(1);
+        assert_eq!(fixture.state(host), HostState::HardOffline);
+    }
+}
+
+#[test]
+fn one_whose_agent_stays_away_while_logins_wait_is_lost_after_the_trap_period() {
+    let mut fixture = logins_wait();
+    fixture.lose("db2");
+    fixture.pass(9);
+    assert_eq!(fixture.state("db2"), HostState::Online);
+    fixture.pass(1);
     assert_eq!(fixture.state("db2"), HostState::HardOffline);
 }
 
