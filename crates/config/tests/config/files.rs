@@ -225,11 +225,12 @@ fn many_warnings_do_not_stop_a_program() {
 }
 
 #[test]
-fn orders_by_protocol_1_beside_a_secret_are_allowed_in_mmm3_conf_and_to_agents_only() {
-    let folder = Folder::tutorial();
-    assert!(!folder.loaded(Program::Agent).settings.allow_protocol1);
-    folder.write("mmm3.conf", "secret_file /etc/mysql-mmm/secret\nallow_protocol1 yes\n");
-    assert!(folder.loaded(Program::Agent).settings.allow_protocol1);
-    assert!(!folder.loaded(Program::Monitor).settings.allow_protocol1);
-    assert!(folder.described(Program::Agent).contains("allow_protocol1 yes "));
+fn protocol_1_beside_a_secret_is_allowed_in_mmm3_conf_to_monitor_and_agents() {
+    for program in [Program::Monitor, Program::Agent] {
+        let folder = Folder::tutorial();
+        assert!(!folder.loaded(program).settings.allow_protocol1);
+        folder.write("mmm3.conf", "secret_file /etc/mysql-mmm/secret\nallow_protocol1 yes\n");
+        assert!(folder.loaded(program).settings.allow_protocol1);
+        assert!(folder.described(program).contains("allow_protocol1 yes "));
+    }
 }
