@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, Program, WRITER, wait_for};
+use mmm_lab::{CLIENT, ConfigFile, M1, M2, Moment, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, other, quick, writers};
 use crate::replicas::{self, REPLICAS};
@@ -178,7 +178,7 @@ fn a_replica_locked_by_a_client(name: &str, gtid: bool) {
         if count == "0" { Err(count) } else { Ok(()) }
     })
     .unwrap();
-    let killed = lab.kill(M1, Program::Server).unwrap();
+    let (probe, killed) = lab.kill_writer_at_rest(&probe);
     let first = probe.wait_write_by(ID2, killed, SOON).unwrap();
     lab.wait_follows(free, M2, SOON);
     let (writer, follower) = (first.end - killed, Moment::now() - first.end);

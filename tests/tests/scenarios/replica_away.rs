@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use mmm_lab::{M1, M2, MON, Manner, Moment, Program};
+use mmm_lab::{M1, M2, MON, Manner, Moment};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON};
 use crate::replicas::{R1, R2, REPLICAS, builder};
@@ -13,7 +13,7 @@ fn out_of_reach(name: &str, gtid: bool) {
     let probe = lab.start_probe().unwrap();
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     lab.cut(MON, R1, Manner::Drop).unwrap();
-    let killed = lab.kill(M1, Program::Server).unwrap();
+    let (probe, killed) = lab.kill_writer_at_rest(&probe);
     let first = probe.wait_write_by(ID2, killed, SOON).unwrap();
     eprintln!("{name}: first write on the other after {:?}", first.end - killed);
     lab.wait_follows(R2, M2, SOON);
