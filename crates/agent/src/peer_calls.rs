@@ -64,11 +64,12 @@ impl Caller {
     }
 
     /// All else is the same for as long as the agent runs.
-    fn proves_the_same(&self, other: &Self) -> bool {
-        match (&self.secret, &other.secret) {
+    fn calls_in_the_same_way(&self, other: &Self) -> bool {
+        let same_secret = match (&self.secret, &other.secret) {
             (Some(one), Some(other)) => one.is(other),
             (one, other) => one.is_none() && other.is_none(),
-        }
+        };
+        same_secret && self.transport.is_same(&other.transport)
     }
 }
 
@@ -97,7 +98,9 @@ impl PeerCalls {
         let mut fresh = Self::start_to(&setup.peers, &caller, events);
         for (host, call) in std::mem::take(&mut self.0) {
             match fresh.0.get_mut(&host) {
-                Some(newer) if newer.address == call.address && call.caller.proves_the_same(&caller) => {
+                Some(newer)
+                    if newer.address == call.address && call.caller.calls_in_the_same_way(&caller) =>
+                {
                     std::mem::replace(newer, call).task.abort();
                 }
                 Some(_) | None => call.task.abort(),

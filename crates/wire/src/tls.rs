@@ -64,6 +64,15 @@ impl Transport {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether connections are made in the same way, by the same files.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Plain, Self::Plain) => true,
+            (Self::Tls(one), Self::Tls(other)) => one.files() == other.files(),
+            (Self::Plain, Self::Tls(_)) | (Self::Tls(_), Self::Plain) => false,
+        }
+    }
+
     /// What is wrong with the own certificate although it can be used: who trusts nobody else may still trust it.
     pub fn warnings(&self) -> Vec<String> {
         match self {

@@ -42,6 +42,10 @@ impl Tls {
         Ok(Self { files, kept, looking: Arc::new(Semaphore::new(1)) })
     }
 
+    pub(super) fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

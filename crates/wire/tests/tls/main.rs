@@ -88,6 +88,16 @@ async fn hosts_of_one_authority_talk_whatever_their_names_are() {
     assert!(!Transport::Plain.is_authenticated());
 }
 
+#[test]
+fn a_transport_is_the_same_as_another_one_by_the_same_files() {
+    let authority = Authority::new("mmm");
+    let (one, other) = (authority.host("MySQL-M1"), authority.host("MySQL-M2"));
+    assert!(one.transport().is_same(&one.transport()) && Transport::Plain.is_same(&Transport::Plain));
+    for different in [Transport::Plain, other.transport()] {
+        assert!(!one.transport().is_same(&different) && !different.is_same(&one.transport()));
+    }
+}
+
 #[tokio::test]
 async fn a_caller_with_a_bad_certificate_is_refused_by_name_and_told_why() {
     let (authority, foreign, namesake) =
