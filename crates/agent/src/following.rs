@@ -93,6 +93,11 @@ impl ServerLane {
     /// Where this server's own log ends, and how much of the old writer's it had applied. `None` where it can't be said
     /// for certain: replicas then go by GTID, or not at all.
     pub(crate) async fn note_junction(&mut self, takeover: &Takeover) -> Option<Junction> {
+        if *takeover == Takeover::Lost
+            && let Err(error) = self.write_place_down().await
+        {
+            tracing::warn!("How much of the old writer's log is applied may be told a little late: {error}");
+        }
         let noted = timeout(NOTE_LIMIT, self.read_junction(takeover)).await;
         match noted {
             Ok(Ok(junction)) => junction,
@@ -107,13 +112,23 @@ impl ServerLane {
         }
     }
 
+    /// Where several threads apply, their place is written down now and then only, and when they stop. With GTIDs it is not what
+    /// replicas are told by.
+    async fn write_place_down(&mut self) -> Result<(), ServerError> {
+        let session = self.session().await?;
+        if session.identity().gtid
+            || session.replica_status(QUICK).await?.is_none_or(|status| status.sql != ThreadState::Yes)
+        {
+            return Ok(());
+        }
+        let stopped = session.stop_applying(NOTE_LIMIT).await;
+        // Whatever came of that: a writer whose applier stands still would never get anything from anybody again.
+        self.session().await?.start_threads(false, true, QUICK).await?;
+        stopped
+    }
+
     async fn read_junction(&mut self, takeover: &Takeover) -> Result<Option<Junction>, ServerError> {
         let session = self.session().await?;
-        if *takeover == Takeover::Lost && !session.identity().gtid {
-            // Where several threads apply, the place is written down now and then only, and when they stop.
-            session.stop_applying(NOTE_LIMIT).await?;
-            session.start_threads(false, true, NOTE_LIMIT).await?;
-        }
         let before = session.channel(QUICK).await?;
         let own = session.log_position(QUICK).await?;
         let gtid = session.gtid_state(QUICK).await?;

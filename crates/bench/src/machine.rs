@@ -5,7 +5,6 @@ use std::process::Command;
 use std::thread;
 
 use mmm_lab::Flavour;
-
 use serde_json::{Value, json};
 
 /// What a reader must know to compare the figures with others.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use mmm_core::HostName;
 use mmm_core::doctor::{AccountFacts, Login, ReplicationFacts, ServerFacts, Whose};
-
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
