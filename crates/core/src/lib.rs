@@ -25,7 +25,10 @@ pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{
     Action, Cluster, Event, FoundState, LogLevel, MonitorState, Protocol1Report, Restored, Rule,
 };
-pub use gtid::{Comparison, GtidView, LogEnd, LogSeen, compare_own, is_gtid_subset};
+pub use gtid::{
+    Ahead, Compared, Comparison, GtidSet, GtidView, LogEnd, LogSeen, Origin, Place, Received, compare_own,
+    is_gtid_subset,
+};
 pub use message::{
     AgentStatus, Approached, Astray, DOCTOR, Isolated, LeaseHeld, LeaseStatus, LeaseTerms, LogPosition,
     Order, OrderId, PeerAnswer, PeerRequest, PromiseGiven, Promotion, ServerView, Takeover, ToAgent,
