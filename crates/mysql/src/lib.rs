@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod binlog;
 mod check;
 mod dialect;
 mod doctor;

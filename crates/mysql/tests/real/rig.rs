@@ -82,6 +82,17 @@ impl Server {
         }
     }
 
+    /// Where the server keeps its data and, under the name `bin`, its log.
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
