@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # Scenarios and network tests need root and Debian's packages; a run of `make fix` or `make build` needs neither.
 PREPARE := scripts/install-packages.sh
 TESTS := scripts/run-tests.sh
+# `make chaos` takes half a minute a seed, `make sim` a thousand in that time.
+CHAOS_SEEDS := $(if $(SEEDS),$(SEEDS),10)
 SEEDS ?= 5000
 SHARD ?= 1/1
 
@@ -42,6 +44,11 @@ fix: ## Format the sources
 .PHONY: sim
 sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace, MUTATE=rule drops a rule of the lease
 	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(MUTATE),--mutate $(MUTATE))
+
+.PHONY: chaos
+chaos: prepare ## Break real clusters at random: SEEDS=n runs n seeds and goes on where it was broken off, SEED=s runs one, STRICT=1 allows no loss
+	cargo build --workspace --locked
+	target/debug/mmm_chaos $(if $(SEED),--seed $(SEED),--seeds $(CHAOS_SEEDS)) $(if $(STRICT),--strict)
 
 FUZZ_TARGETS := $(if $(TARGET),$(TARGET),configuration control frames handshake protocol1)
 MINUTES ?= 1

@@ -68,6 +68,9 @@ enum Command {
     /// The write probe itself; `probe start` runs it on the client host
     #[command(hide = true)]
     ProbeRun(probe::Run),
+    /// Clients that change data in many ways; tests run them
+    #[command(hide = true)]
+    ClientsRun(probe::RunClients),
     /// Ends the lab and removes everything of it, also after a crash
     Down {
         /// Every lab whose owner (a test) ended without taking it down
@@ -113,9 +116,16 @@ struct Up {
 impl Cli {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let base = self.dir.clone().unwrap_or_else(base_dir);
-        if let Command::ProbeRun(run) = self.command {
-            run.run()?;
-            return Ok(ExitCode::SUCCESS);
+        match self.command {
+            Command::ProbeRun(run) => {
+                run.run()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::ClientsRun(run) => {
+                run.run()?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => {}
         }
         if !rustix::process::geteuid().is_root() {
             bail!(mmm_lab::LabError::NotRoot);
@@ -172,7 +182,11 @@ fn on_lab(command: Command, lab: &Lab) -> Result<ExitCode> {
         Command::Log { host, program } => emit(&lab.log(&host, program)?),
         Command::Fault(fault) => fault.run(lab)?,
         Command::Probe(probe) => return probe.run(lab),
-        Command::Up(_) | Command::Servers { .. } | Command::Down { .. } | Command::ProbeRun(_) => {
+        Command::Up(_)
+        | Command::Servers { .. }
+        | Command::Down { .. }
+        | Command::ProbeRun(_)
+        | Command::ClientsRun(_) => {
             unreachable!("these need no lab and were handled before")
         }
     }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::clients;
 use crate::command::must;
 use crate::error::{Result, at};
 use crate::flavour::{Family, Software};
 use crate::holder::MARK;
 
 /// Changed whenever the content below changes, so that an older cache is not taken for a newer one.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 /// Size of the redo log, which is fixed when the directory is initialised.
 pub(crate) const REDO_LOG: &str = "16M";
@@ -41,11 +42,13 @@ fn privileges(family: Family) -> [&'static str; 2] {
 fn accounts(family: Family) -> String {
     let [monitor, agent] = privileges(family);
     // While MariaDB bootstraps, accounts can be made only once the tables of privileges are read.
+    let clients = clients::tables();
     let first = if family == Family::MariaDb { "FLUSH PRIVILEGES;\n" } else { "" };
     format!(
         "{first}\
 CREATE DATABASE lab;
 CREATE TABLE lab.probe (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, server_id INT UNSIGNED NOT NULL) ENGINE=InnoDB;
+{clients}\
 CREATE USER repl@'192.168.8.%' IDENTIFIED BY 'repl';
 GRANT REPLICATION SLAVE ON *.* TO repl@'192.168.8.%';
 CREATE USER mmm_agent@'192.168.8.%' IDENTIFIED BY 'mmm_agent';

@@ -24,6 +24,7 @@ mod grace;
 mod host_lost;
 mod idle;
 mod isolation;
+mod judged;
 mod lifetimes;
 mod locks;
 mod losses;

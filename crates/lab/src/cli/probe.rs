@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use mmm_lab::{CLIENT, Judge, Lab, WRITER, Writer};
+use mmm_lab::{CLIENT, ClientWorker, Judge, Lab, Target, WRITER, Writer};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Probe {
@@ -79,8 +79,9 @@ fn answering(lab: &Lab) -> Vec<String> {
     lab.servers().into_iter().filter(answers).map(str::to_owned).collect()
 }
 
+/// Where a client writes to.
 #[derive(Debug, Args)]
-pub(crate) struct Run {
+pub(crate) struct To {
     #[arg(long)]
     target: String,
     #[arg(long, default_value_t = 3306)]
@@ -89,12 +90,30 @@ pub(crate) struct Run {
     user: String,
     #[arg(long, default_value = "probe")]
     password: String,
+    #[arg(long, default_value_t = 300)]
+    limit_ms: u64,
+}
+
+impl From<To> for Target {
+    fn from(to: To) -> Self {
+        Self {
+            host: to.target,
+            port: to.port,
+            user: to.user,
+            password: to.password,
+            limit: Duration::from_millis(to.limit_ms),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    target: To,
     #[arg(long, default_value_t = 1)]
     first: u64,
     #[arg(long, default_value_t = 5)]
     every_ms: u64,
-    #[arg(long, default_value_t = 300)]
-    limit_ms: u64,
     #[arg(long)]
     record: PathBuf,
 }
@@ -102,15 +121,35 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn run(self) -> Result<()> {
         let writer = Writer {
-            target: self.target,
-            port: self.port,
-            user: self.user,
-            password: self.password,
+            target: self.target.into(),
             first: self.first,
             every: Duration::from_millis(self.every_ms.max(1)),
-            limit: Duration::from_millis(self.limit_ms),
             record: self.record,
         };
         Ok(writer.run()?)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunClients {
+    #[command(flatten)]
+    target: To,
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    #[arg(long, default_value_t = 20)]
+    every_ms: u64,
+    /// A client for each
+    records: Vec<PathBuf>,
+}
+
+impl RunClients {
+    pub(crate) fn run(self) -> Result<()> {
+        let worker = ClientWorker {
+            target: self.target.into(),
+            first: self.first,
+            every: Duration::from_millis(self.every_ms.max(1)),
+            records: self.records,
+        };
+        Ok(worker.run()?)
     }
 }
