@@ -206,6 +206,8 @@ impl ServerWatch {
             let view = replica.as_ref().map(|channel| replica_view(channel, &gtid, without_gtid));
             // The worker ends when its mind does; nobody is left to tell then.
             let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
+            let semi_sync = session.semi_sync(SILENT_AFTER).await?;
+            let _ = self.events.send(AgentEvent::SemiSyncSeen(semi_sync, asked)).await;
             // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
             let (binlog_state, slave_pos) = if session.identity().gtid {
                 (gtid.binlog_state, gtid.slave_pos)

@@ -14,6 +14,7 @@ pub mod lease;
 mod message;
 mod moment;
 mod names;
+mod semi_sync;
 mod settings;
 mod state;
 
@@ -36,5 +37,6 @@ pub use message::{
 };
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};
+pub use semi_sync::{Hanging, SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSource, SourceReading};
 pub use settings::{HostMode, HostSettings, RoleMode, RoleSettings, Settings};
 pub use state::{HostState, Mode, UnknownWord};

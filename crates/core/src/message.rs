@@ -15,6 +15,7 @@ use crate::gtid::GtidView;
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::semi_sync::{SemiSync, SemiSyncEnd};
 use crate::state::HostState;
 
 /// Names one order of one run of a monitor.
@@ -317,6 +318,12 @@ pub struct AgentStatus {
     pub junction: Option<(Epoch, Junction)>,
     #[serde(default)]
     pub astray: Option<Astray>,
+    /// What the server on this host tells of semi-synchronous replication; `None` where it knows none.
+    #[serde(default)]
+    pub semi_sync: Option<SemiSync>,
+    /// How a server that ended waited for acknowledgements, until it opens as the writer again.
+    #[serde(default)]
+    pub semi_sync_end: Option<SemiSyncEnd>,
     pub uptime: Duration,
     pub boot_id: String,
 }

@@ -36,6 +36,17 @@ enum Clocks {
     MovableWithServers,
 }
 
+/// Semi-synchronous replication on every server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SemiSync {
+    /// As the server has it by default; some have to load a part for it.
+    Unknown,
+    Off,
+    On {
+        timeout_ms: u32,
+    },
+}
+
 /// What a lab is to be made of. The default is the tutorial's cluster with its daemons, for the calling process only.
 pub struct Builder {
     name: String,
@@ -47,6 +58,7 @@ pub struct Builder {
     gtid: bool,
     server: Option<Flavour>,
     server_lines: Vec<String>,
+    semi_sync: SemiSync,
     edits: Vec<Edit>,
     stays: bool,
     replaces: bool,
@@ -89,6 +101,7 @@ impl Builder {
             gtid: false,
             server: None,
             server_lines: Vec::new(),
+            semi_sync: SemiSync::Unknown,
             edits: Vec::new(),
             stays: false,
             replaces: true,
@@ -183,6 +196,20 @@ impl Builder {
     #[must_use]
     pub fn server_line(mut self, line: &str) -> Self {
         self.server_lines.push(line.to_owned());
+        self
+    }
+
+    /// Semi-synchronous replication, both sides of it on every server; the server of a lost replica falls back after `timeout_ms`.
+    #[must_use]
+    pub fn semi_sync(mut self, timeout_ms: u32) -> Self {
+        self.semi_sync = SemiSync::On { timeout_ms };
+        self
+    }
+
+    /// The servers could replicate semi-synchronously, and nobody has switched it on.
+    #[must_use]
+    pub fn semi_sync_off(mut self) -> Self {
+        self.semi_sync = SemiSync::Off;
         self
     }
 

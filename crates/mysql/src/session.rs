@@ -6,6 +6,7 @@
 mod read_only;
 mod replication;
 mod repointing;
+mod semi_sync;
 
 use std::fmt;
 use std::future::Future;

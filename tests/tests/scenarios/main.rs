@@ -42,6 +42,7 @@ mod reload_loop;
 mod repairs;
 mod replica_away;
 mod replicas;
+mod semi_sync;
 mod server_lost;
 mod sides;
 mod state_files;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::following::{FollowingDesk, FollowingMemory, ReplicaView};
 use super::lease::{Fencing, LeaseDesk};
 use super::protocol1::{LineAnswer, LineDesk, LineRequest};
+use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
@@ -18,6 +19,7 @@ use crate::message::{
 };
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
+use crate::semi_sync::SemiSyncReading;
 
 /// How long a lane waits before it tries a failed step again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -87,6 +89,8 @@ pub enum AgentEvent {
     },
     /// How the server replicates, `None` where that is not set up, and when it was asked.
     ReplicaSeen(Option<ReplicaView>, Moment),
+    /// What it tells of semi-synchronous replication, `None` where it knows none, and when it was asked.
+    SemiSyncSeen(Option<SemiSyncReading>, Moment),
     AddressesSeen(BTreeSet<HeldAddress>),
     /// A session with the monitor began; its renewals go over no other.
     SessionBegan {
@@ -184,10 +188,11 @@ pub struct AgentMind {
     pub(super) next_memory: u64,
     /// The number of the last memory that is surely kept.
     pub(super) memory_saved: u64,
-    save_again_at: Option<Moment>,
+    pub(super) save_again_at: Option<Moment>,
     pub(super) lease: LeaseDesk,
     pub(super) lines: LineDesk,
     pub(super) following: FollowingDesk,
+    pub(super) semi_sync: SemiSyncDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -242,6 +247,7 @@ impl AgentMind {
         Self {
             lease: LeaseDesk::new(promiser, durable, never_written, first_contact),
             following: FollowingDesk::default(),
+            semi_sync: SemiSyncDesk::default(),
             settings,
             saved: memory.clone(),
             next_memory: 1,
@@ -294,6 +300,7 @@ impl AgentMind {
                 }
             }
             AgentEvent::ReplicaSeen(view, asked) => self.take_in_replica(view, asked),
+            AgentEvent::SemiSyncSeen(reading, asked) => self.take_in_semi_sync(reading, asked),
             AgentEvent::AddressesSeen(addresses) => self.addresses = Some(addresses),
             AgentEvent::SessionBegan { session, lineage } => self.begin_session(session, lineage),
             AgentEvent::SessionEnded { session } => {
@@ -319,21 +326,12 @@ impl AgentMind {
             AgentEvent::Reconfigured(settings) => self.take_in_settings(settings),
             AgentEvent::Tick => {}
         }
+        self.tend_semi_sync(now);
         self.tend_lease(now, &mut actions);
         self.plan(now, &mut actions);
         self.finish(now, &mut actions);
         self.answer_lines(now, &mut actions);
         actions
-    }
-
-    fn take_in_memory_saved(&mut self, now: Moment, number: u64, outcome: &Result<(), String>) {
-        match outcome {
-            Ok(()) => {
-                self.memory_saved = self.memory_saved.max(number);
-                self.save_again_at = None;
-            }
-            Err(_) => self.save_again_at = Some(now + RETRY),
-        }
     }
 
     fn begin_session(&mut self, session: u64, lineage: u64) {

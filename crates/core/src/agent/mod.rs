@@ -10,6 +10,7 @@ mod plan;
 mod protocol1;
 mod reload;
 mod report;
+mod semi_sync;
 mod step;
 
 #[cfg(test)]

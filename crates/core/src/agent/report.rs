@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::mind::{AgentAction, AgentMind};
+use super::mind::{AgentAction, AgentMind, RETRY};
 use super::step::{Lane, Step};
 use crate::cluster::LogLevel;
 use crate::lease::Duty;
 use crate::message::{AgentStatus, LeaseHeld, LeaseStatus, PromiseGiven, ServerView};
+use crate::moment::Moment;
 use crate::names::Role;
 
 impl AgentMind {
@@ -14,6 +15,16 @@ impl AgentMind {
     pub(super) fn memory_kept(&self) -> u64 {
         let all = self.memory_saved + 1 == self.next_memory && self.memory == self.saved;
         if all { self.next_memory } else { self.memory_saved }
+    }
+
+    pub(super) fn take_in_memory_saved(&mut self, now: Moment, number: u64, outcome: &Result<(), String>) {
+        match outcome {
+            Ok(()) => {
+                self.memory_saved = self.memory_saved.max(number);
+                self.save_again_at = None;
+            }
+            Err(_) => self.save_again_at = Some(now + RETRY),
+        }
     }
 
     /// Only what is surely on disk is said of epochs.
@@ -79,6 +90,8 @@ impl AgentMind {
             gtid: self.gtid.clone(),
             junction: self.junction(),
             astray: self.astray(),
+            semi_sync: self.semi_sync(),
+            semi_sync_end: self.semi_sync_end(),
             // Both belong to the host and are filled in by the shell when it sends.
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),

@@ -26,6 +26,8 @@ pub(super) struct Agent {
     /// A session was there, or could not be had: the first decision waits for either.
     pub(super) tried: bool,
     pub(super) status: AgentStatus,
+    /// When that came.
+    pub(super) status_at: Moment,
     /// Its server has answered it since the session began.
     pub(super) was_answered: bool,
     /// Since when the agent has been saying that its server does not answer.
@@ -158,6 +160,7 @@ impl Host {
             ServerView::Unknown => {}
         }
         agent.status = status;
+        agent.status_at = now;
     }
 
     /// Counts a leave of ONLINE; true when the host is flapping from now on.

@@ -14,6 +14,7 @@ mod placement;
 mod protocol1;
 mod reload;
 mod rules;
+mod semi_sync;
 mod show;
 mod show_lease;
 mod slots;
@@ -30,6 +31,7 @@ use host::Host;
 use keeper::{Keeper, Trust};
 use moves::Move;
 use reload::Leftovers;
+use semi_sync::SemiSyncTold;
 use slots::Slot;
 use startup::Phase;
 
@@ -84,6 +86,7 @@ pub struct Cluster {
     /// When the first of both masters became ONLINE, in wait mode.
     first_master_online: Option<Moment>,
     saved: Option<String>,
+    semi_sync_told: SemiSyncTold,
     leftovers: Leftovers,
 }
 
@@ -123,6 +126,7 @@ impl Cluster {
             last_step: now,
             first_master_online: None,
             saved: None,
+            semi_sync_told: SemiSyncTold::default(),
             leftovers: Leftovers::default(),
             settings,
         };
@@ -232,6 +236,7 @@ impl Cluster {
             self.settle_leftovers(now, actions);
             self.keeper.save(now, actions);
             self.lift_holds(actions);
+            self.watch_semi_sync(actions);
             self.send_orders(now, actions);
             self.save_status(actions);
         }

@@ -113,6 +113,11 @@ impl Cluster {
         if !self.eligible(now, planned.role.name(), &planned.to) {
             return Some(Err("since that host is not able to take it any more".to_owned()));
         }
+        if self.settings.is_writer(&planned.role)
+            && let Some(why) = self.hanging_commits(&planned.from)
+        {
+            return Some(Err(why));
+        }
         let approached = self
             .hosts
             .get(&planned.to)

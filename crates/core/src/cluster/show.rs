@@ -64,6 +64,7 @@ impl Cluster {
                 warnings.push(format!("Warning: host {name} is flapping"));
             }
         }
+        warnings.extend(self.semi_sync_warnings());
         for name in &self.unfenced_losses {
             warnings.push(format!(
                 "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"
@@ -150,6 +151,7 @@ impl Cluster {
             "warnings": self.warnings(),
             "hosts": hosts,
             "writer": self.lease_json(now),
+            "semi_sync": self.semi_sync_json(now),
         })
     }
 

@@ -37,6 +37,7 @@ impl Cluster {
                 );
             }
         }
+        self.describe_semi_sync(now, &mut text);
         for name in self.promisers(now) {
             let _ = writeln!(text, "# {name} vouches for the writer by a promise.");
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Builder, Parts};
+use super::{Builder, Parts, SemiSync};
 use crate::error::{Result, at};
 use crate::flavour::Family;
 use crate::holder;
@@ -46,6 +46,7 @@ impl Builder {
                 // What comes from the other master must reach the replicas too.
                 lines.insert(0, "log-slave-updates = 1".to_owned());
             }
+            lines.extend(semi_sync_lines(lab.software.family, self.semi_sync));
             let path = host.dir.join("etc-mysql/my.cnf");
             let text = settings::my_cnf(host, &lab.software, &lines);
             at(fs::write(&path, text), "cannot write", &path)?;
@@ -85,4 +86,26 @@ impl Builder {
         }
         lab.replicate_all(self.gtid)
     }
+}
+
+/// MariaDB has it built in; MySQL loads it, here in a way that also brings it back after a restart.
+fn semi_sync_lines(family: Family, semi_sync: SemiSync) -> Vec<String> {
+    if semi_sync == SemiSync::Unknown {
+        return Vec::new();
+    }
+    let (source, replica) = match family {
+        Family::MariaDb => ("master", "slave"),
+        Family::MySql => ("source", "replica"),
+    };
+    let mut lines = Vec::new();
+    if family == Family::MySql {
+        lines.push("plugin-load-add = semisync_source.so;semisync_replica.so".to_owned());
+    }
+    lines.push(format!("rpl_semi_sync_{source}_wait_point = AFTER_SYNC"));
+    if let SemiSync::On { timeout_ms } = semi_sync {
+        lines.push(format!("rpl_semi_sync_{source}_enabled = 1"));
+        lines.push(format!("rpl_semi_sync_{replica}_enabled = 1"));
+        lines.push(format!("rpl_semi_sync_{source}_timeout = {timeout_ms}"));
+    }
+    lines
 }

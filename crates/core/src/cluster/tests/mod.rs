@@ -9,6 +9,7 @@ mod moving;
 mod properties;
 mod protocol1;
 mod reload;
+mod semi_sync;
 mod show_long;
 mod startup;
 mod state_file;
