@@ -9,6 +9,7 @@ mod boundary;
 mod event;
 mod gtid;
 mod index;
+mod tail;
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -16,6 +17,7 @@ use std::ops::ControlFlow;
 pub use event::{BinlogEvent, BinlogReader, LogFormat};
 pub use gtid::LogGtid;
 pub use index::log_files;
+pub use tail::{Tail, TailError, TailPiece, find_tail};
 
 use boundary::Boundary;
 
@@ -129,9 +131,16 @@ pub fn read_opening(reader: impl Read) -> Result<Opening, LogError> {
 /// Tells `each` of the whole transactions of a file, in their order, until it has enough.
 pub fn each_transaction(
     reader: impl Read,
+    each: impl FnMut(LogTransaction) -> ControlFlow<()>,
+) -> Result<LogSummary, LogError> {
+    each_transaction_of(BinlogReader::open(reader)?, each)
+}
+
+/// The same from where a reader stands, which must be between two transactions.
+pub fn each_transaction_of(
+    mut reader: BinlogReader<impl Read>,
     mut each: impl FnMut(LogTransaction) -> ControlFlow<()>,
 ) -> Result<LogSummary, LogError> {
-    let mut reader = BinlogReader::open(reader)?;
     let mut opening = Opening { format: reader.format().clone(), previous: None, to: reader.position() };
     let mut whole = reader.position();
     let mut boundary = Boundary::default();

@@ -18,6 +18,7 @@ mod error;
 mod grants;
 mod identity;
 mod line;
+pub mod log_source;
 mod record;
 mod replica;
 mod repoint;

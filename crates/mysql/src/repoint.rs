@@ -36,6 +36,8 @@ pub struct Repoint {
 pub struct Channel {
     pub status: ReplicaStatus,
     pub gtid: GtidUse,
+    /// It logs in over TLS, or not at all.
+    pub tls: bool,
     options: BTreeMap<String, String>,
 }
 
@@ -75,7 +77,8 @@ impl Channel {
             .filter(|(name, _)| is_option(name))
             .map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned()))
             .collect();
-        Self { status: ReplicaStatus::from_record(record), gtid, options }
+        let tls = record.text(&["Source_SSL_Allowed", "Master_SSL_Allowed"]) == Some("Yes");
+        Self { status: ReplicaStatus::from_record(record), gtid, tls, options }
     }
 
     /// The first option that is not what it was, for people.

@@ -92,6 +92,11 @@ impl<R: Read> BinlogReader<R> {
         Ok(this)
     }
 
+    /// Goes on in the middle of a file of this form, whose next bytes are an event that begins at `position`.
+    pub fn resume(reader: R, format: LogFormat, position: u64) -> Self {
+        Self { reader: BufReader::with_capacity(BUFFER, reader), position, format, was_cut: false }
+    }
+
     pub fn format(&self) -> &LogFormat {
         &self.format
     }

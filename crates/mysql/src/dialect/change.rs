@@ -42,6 +42,17 @@ impl Dialect {
         self.change(&options)
     }
 
+    /// To another port and back, with the account that the channel keeps; `tls` is the one option that has to change with it.
+    pub(crate) fn redirect(self, host: &str, port: u16, tls: bool, at: &StartAt) -> String {
+        let mut options = vec![
+            format!("{} = {}", self.option("HOST"), quoted(host)),
+            format!("{} = {port}", self.option("PORT")),
+            format!("{} = {}", self.option("SSL"), u8::from(tls)),
+        ];
+        options.extend(self.place(at));
+        self.change(&options)
+    }
+
     fn change(self, options: &[String]) -> String {
         let verb = if self.has_new_change() { "CHANGE REPLICATION SOURCE TO" } else { "CHANGE MASTER TO" };
         format!("{verb} {}", options.join(", "))

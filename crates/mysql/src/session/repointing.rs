@@ -37,6 +37,20 @@ impl Session {
         self.rows("pointing replication back at its server", &sql, limit).await.map(drop)
     }
 
+    /// Replicates from another port, or again from the one before, with all options but the use of TLS as they are. Both threads
+    /// have to be stopped before.
+    pub async fn redirect(
+        &mut self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        at: &StartAt,
+        limit: Duration,
+    ) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().redirect(host, port, tls, at);
+        self.rows("pointing replication at another server for a while", &sql, limit).await.map(drop)
+    }
+
     /// Goes on at another place of the same server's log. Both threads have to be stopped before.
     pub async fn replicate_at(&mut self, at: &StartAt, limit: Duration) -> Result<(), ServerError> {
         let sql = self.identity.dialect().change_place(at);

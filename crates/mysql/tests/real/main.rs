@@ -7,4 +7,5 @@ mod read_only;
 mod replication;
 mod repointing;
 mod rig;
+mod salvaging;
 mod sessions;
