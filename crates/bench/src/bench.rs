@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cluster::LAB;
 use crate::machine::Machine;
 use crate::options::{Kind, Options};
-use crate::{absence, control_port, idle, interrupt, lease, report, takeover};
+use crate::{absence, busy, control_port, data, idle, interrupt, lease, rejoin, report, takeover};
 
 /// Measures and prints; `false` when a target was missed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
@@ -30,6 +30,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             Kind::Unplug | Kind::Hang => lease::measure(kind, options)?,
             Kind::MonitorAway => absence::monitor_away(options)?,
             Kind::AgentRestart => absence::agent_restart(options)?,
+            Kind::Behind | Kind::Unsent | Kind::SemiSync => data::measure(kind, options)?,
+            Kind::BusyMove => busy::measure(options)?,
+            Kind::Rejoin => rejoin::measure(options)?,
         });
     }
     println!("\n{}", report::table(&figures));

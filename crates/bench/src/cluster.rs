@@ -25,6 +25,12 @@ pub(crate) struct Make {
     pub(crate) lease: Option<u64>,
     /// What its servers are; none takes the system's. These replicate by GTID.
     pub(crate) server: Option<Flavour>,
+    /// The system's servers replicate by GTID too.
+    pub(crate) gtid: bool,
+    /// More lines of every my.cnf.
+    pub(crate) server_lines: Vec<&'static str>,
+    /// More of `mmm_mon.conf`.
+    pub(crate) monitor: Option<&'static str>,
 }
 
 pub(crate) struct Cluster {
@@ -44,6 +50,15 @@ impl Cluster {
         }
         if let Some(flavour) = make.server {
             builder = builder.server(flavour).gtid();
+        }
+        if make.gtid {
+            builder = builder.gtid();
+        }
+        for line in &make.server_lines {
+            builder = builder.server_line(line);
+        }
+        if let Some(text) = make.monitor {
+            builder = builder.append(ConfigFile::Monitor, text);
         }
         let lab = builder.up()?;
         lab.expect_host(M1, "ONLINE", &["writer", "reader"], START)?;
@@ -97,6 +112,21 @@ impl Cluster {
             thread::sleep(LOOK_EVERY);
             Err(format!("\n{}", show.text))
         })?;
+        self.wait_covered_and_equal()
+    }
+
+    /// As [`Cluster::settle`], and nobody helps.
+    pub(crate) fn expect_whole(&self) -> Result<()> {
+        wait_for("both masters ONLINE by themselves", SETTLE, || {
+            let show = self.lab.show().map_err(|error| error.to_string())?;
+            let whole =
+                [M1, M2].iter().all(|host| show.state(host) == "ONLINE") && !show.text.contains("Warning");
+            if whole { Ok(()) } else { Err(format!("\n{}", show.text)) }
+        })?;
+        self.wait_covered_and_equal()
+    }
+
+    fn wait_covered_and_equal(&self) -> Result<()> {
         for host in [M1, M2] {
             self.lab.wait_replicating(host, SETTLE)?;
         }

@@ -4,14 +4,17 @@
 mod absence;
 mod attack;
 mod bench;
+mod busy;
 mod cluster;
 mod control_port;
+mod data;
 mod figure;
 mod idle;
 mod interrupt;
 mod lease;
 mod machine;
 mod options;
+mod rejoin;
 mod report;
 mod takeover;
 

@@ -66,6 +66,16 @@ pub(crate) enum Kind {
     MonitorAway,
     /// The writer's agent stopped and started, killed and started
     AgentRestart,
+    /// The writer's server killed while the other master is 5 s behind
+    Behind,
+    /// The writer's server killed after the other master had received nothing for 2 s
+    Unsent,
+    /// The writer role moved past an open transaction and a long read
+    BusyMove,
+    /// The old writer's server comes back, and has nothing of its own
+    Rejoin,
+    /// The writer's host unplugged under semi-synchronous replication
+    SemiSync,
 }
 
 /// The lease where none is configured, in seconds.
@@ -73,7 +83,7 @@ const DEFAULT_LEASE: u64 = 5;
 
 impl Options {
     pub(crate) fn make(&self) -> Make {
-        Make { evidence: self.evidence.clone(), lease: self.lease, server: self.server }
+        Make { evidence: self.evidence.clone(), lease: self.lease, server: self.server, ..Make::default() }
     }
 
     /// The most that may pass until another master writes when a writer can't be asked: its lease, and 1.5 s.
@@ -83,7 +93,7 @@ impl Options {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Kill,
         Self::Stop,
         Self::Move,
@@ -93,5 +103,10 @@ impl Kind {
         Self::Hang,
         Self::MonitorAway,
         Self::AgentRestart,
+        Self::Behind,
+        Self::Unsent,
+        Self::BusyMove,
+        Self::Rejoin,
+        Self::SemiSync,
     ];
 }

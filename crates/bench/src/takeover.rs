@@ -20,7 +20,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// The targets of the issue, in ms.
 const TAKEOVER_MS: f64 = 500.0;
-const MOVE_MS: f64 = 100.0;
+pub(crate) const MOVE_MS: f64 = 100.0;
 
 /// What one run gave.
 struct Run {
@@ -116,7 +116,7 @@ fn one(kind: Kind, number: u32, run: &str, cluster: &Cluster) -> Result<Run> {
 }
 
 /// Asks for the move; the moment is when the command is typed.
-fn move_role(lab: &Lab, target: &str) -> Result<Moment> {
+pub(crate) fn move_role(lab: &Lab, target: &str) -> Result<Moment> {
     let moment = Moment::now();
     let answer = lab.control(&["move_role", "writer", target])?;
     if !answer.stdout.starts_with("OK: ") {
@@ -160,7 +160,7 @@ fn judge(
 }
 
 /// Whether the replica has applied everything that it has received.
-fn has_applied_all(lab: &Lab, host: &str) -> Result<bool> {
+pub(crate) fn has_applied_all(lab: &Lab, host: &str) -> Result<bool> {
     let replication = lab.replication(host)?.with_context(|| format!("{host} does not replicate"))?;
     Ok(replication.received == replication.applied)
 }

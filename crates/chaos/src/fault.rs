@@ -5,11 +5,21 @@ use std::fmt;
 
 use anyhow::Result;
 use mmm_lab::{CLIENT, Lab, LabError, Life, M1, M2, MON, Manner, Program, WRITER};
+use rustix::process::Signal;
 
 use crate::random::Random;
 
 /// Hosts that have a server and an agent.
-const MASTERS: [&str; 2] = [M1, M2];
+pub(crate) const MASTERS: [&str; 2] = [M1, M2];
+
+/// Everything that runs.
+pub(crate) const PROGRAMS: [(&str, Program); 5] = [
+    (M1, Program::Server),
+    (M2, Program::Server),
+    (M1, Program::Agent),
+    (M2, Program::Agent),
+    (MON, Program::Monitor),
+];
 
 /// One fault, on the hosts that the seed chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,9 +194,12 @@ impl Fault {
     }
 }
 
-/// SIGTERM. A server that hangs in its end, or one that is frozen, ends when it can.
+/// SIGTERM, without waiting: what comes next is to meet a program that is about to end.
 fn stop(lab: &Lab, host: &str, program: Program) -> mmm_lab::Result<()> {
-    if lab.life(host, program)? == Life::Running { lab.stop(host, program).map(drop) } else { Ok(()) }
+    if let Some(process) = lab.process(host, program)? {
+        process.signal(Signal::TERM);
+    }
+    Ok(())
 }
 
 fn start(lab: &Lab, host: &str, program: Program) -> Result<()> {
@@ -210,19 +223,17 @@ pub(crate) fn heal(lab: &Lab, made: &[Fault]) -> Result<()> {
         fault.mend(lab)?;
     }
     lab.heal_all()?;
-    for (host, program) in [
-        (M1, Program::Server),
-        (M2, Program::Server),
-        (M1, Program::Agent),
-        (M2, Program::Agent),
-        (MON, Program::Monitor),
-    ] {
+    for (host, program) in PROGRAMS {
         if lab.life(host, program)? == Life::Stopped {
             thaw(lab, host, program)?;
         }
-        start(lab, host, program)?;
     }
-    Ok(())
+    keep_running(lab)
+}
+
+/// Starts what has ended, as a service manager does.
+pub(crate) fn keep_running(lab: &Lab) -> Result<()> {
+    PROGRAMS.into_iter().try_for_each(|(host, program)| start(lab, host, program))
 }
 
 impl fmt::Display for Fault {

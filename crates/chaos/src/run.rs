@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mmm_lab::{
-    Attempt, Clients, ConfigFile, Judgement, Lab, Load, M1, M2, MON, Moment, Program, Show, Tolerance,
-    WRITER, wait_for,
+    Attempt, Clients, ConfigFile, Judgement, Lab, Load, M1, M2, Moment, Program, Show, Tolerance, WRITER,
+    wait_for,
 };
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, MASTERS, PROGRAMS};
 use crate::plan::Plan;
 
 /// The lab's name. One run at a time: two would share two cores.
@@ -19,6 +19,8 @@ pub(crate) const LAB: &str = "chaos";
 const START: Duration = Duration::from_secs(60);
 /// Until the cluster is whole again once nothing is broken any more.
 const RECOVERY: Duration = Duration::from_secs(90);
+/// For so long it must look whole.
+const STEADY: Duration = Duration::from_secs(3);
 /// Writers' acknowledgements that lie this close and alternate come from two writers at once.
 const TURN: Duration = Duration::from_millis(1000);
 
@@ -26,9 +28,6 @@ const MONITOR: &str = "\
 <check ping>\ncheck_period 0.5\ntrap_period 2\ntimeout 1\n</check>\n\
 <check mysql>\ncheck_period 0.5\ntrap_period 2\ntimeout 1\n</check>\n\
 <monitor>\nflap_count 10000\nauto_set_online 1\n</monitor>";
-
-/// Both masters.
-const MASTERS: [&str; 2] = [M1, M2];
 
 /// How a seed is to be run.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +117,9 @@ fn seconds_since(began: Moment) -> f64 {
 /// Waits until the cluster is in service: a writer that clients reach, and both masters ONLINE or, with the reason told, kept out. What
 /// waits for an operator is set online as one would do it.
 fn whole(lab: &Lab, clients: &Clients) -> Result<()> {
-    let began = Moment::now();
+    let mut since = (Moment::now(), None);
     let show = wait_for("both masters in service again", RECOVERY, || {
+        fault::keep_running(lab).map_err(|error| error.to_string())?;
         let show = lab.show().map_err(|error| error.to_string())?;
         for host in MASTERS {
             if ["AWAITING_RECOVERY", "ADMIN_OFFLINE"].contains(&show.state(host)) {
@@ -128,13 +128,15 @@ fn whole(lab: &Lab, clients: &Clients) -> Result<()> {
             }
         }
         let in_service = |host: &str| show.state(host) == "ONLINE" || is_kept_out(&show, host);
-        let has_writer = show.holder(WRITER).is_some_and(|host| show.state(host) == "ONLINE");
-        if has_writer && MASTERS.into_iter().all(in_service) {
-            Ok(show)
-        } else {
-            Err(format!("\n{}", show.text))
+        let writer = show.holder(WRITER).filter(|host| show.state(host) == "ONLINE").map(str::to_owned);
+        let is_whole = writer.is_some() && MASTERS.into_iter().all(in_service);
+        if !is_whole || writer != since.1 {
+            since = (Moment::now(), writer.filter(|_| is_whole));
         }
+        // A monitor that has just been started shows what it remembers.
+        if is_whole && Moment::now() - since.0 > STEADY { Ok(show) } else { Err(format!("\n{}", show.text)) }
     })?;
+    let began = Moment::now();
     let Some(writer) = show.holder(WRITER) else { bail!("no writer") };
     let id = lab.host(writer)?.server_id.unwrap_or_default();
     clients.wait_by(id, began, Duration::from_secs(20))?;
@@ -209,7 +211,7 @@ fn two_writers(attempts: &[Attempt]) -> Option<String> {
 /// Daemons that panicked.
 fn panics(lab: &Lab) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for (host, program) in [(MON, Program::Monitor), (M1, Program::Agent), (M2, Program::Agent)] {
+    for (host, program) in PROGRAMS.into_iter().filter(|(_, program)| *program != Program::Server) {
         for text in [lab.log(host, program)?, lab.printed(host, program)?] {
             let lines = text.lines().filter(|line| line.contains("panicked at"));
             found.extend(lines.map(|line| format!("{program} on {host}: {line}")));
@@ -222,13 +224,7 @@ fn panics(lab: &Lab) -> Result<Vec<String>> {
 fn keep_evidence(lab: &Lab, dir: &Path) {
     let began = Instant::now();
     let _ = fs::create_dir_all(dir);
-    for (host, program) in [
-        (MON, Program::Monitor),
-        (M1, Program::Agent),
-        (M2, Program::Agent),
-        (M1, Program::Server),
-        (M2, Program::Server),
-    ] {
+    for (host, program) in PROGRAMS {
         let name = format!("{host}-{program}.log");
         let _ = fs::write(dir.join(name), lab.log(host, program).unwrap_or_default());
     }
