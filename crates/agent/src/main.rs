@@ -17,6 +17,7 @@ mod listener;
 mod log_places;
 mod memory;
 mod options;
+mod pace;
 mod parent;
 mod peer_calls;
 mod peer_port;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client_threads::end_client_threads;
+use crate::pace::Pace;
 use crate::setup::Setup;
 use crate::source_position::final_position_of;
 use crate::watch::LOGIN_PATIENCE;
@@ -43,6 +44,7 @@ pub(crate) struct ServerLane {
     pub(crate) replication: BTreeMap<HostName, Account>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
     setup: watch::Receiver<Arc<Setup>>,
+    pace: Pace,
     session: Option<Session>,
     /// One that is being made.
     login: Option<JoinHandle<Result<Session, ServerError>>>,
@@ -66,6 +68,7 @@ impl ServerLane {
             replication: now.replication_at.clone(),
             events,
             setup,
+            pace: Pace::default(),
             session: None,
             login: None,
         }
@@ -311,16 +314,23 @@ impl ServerLane {
                 return Ok(StepOutcome::Done);
             };
             if self.is_at_rest(&status, &mut idle_seen).await? {
+                self.pace.begin();
                 return Ok(StepOutcome::Done);
             }
             if status.sql == ThreadState::No {
                 return Ok(StepOutcome::Failed(stopped_applier(&status)));
             }
             if Instant::now() >= until {
+                let (applied, received) = (status.applied.as_ref(), status.received.as_ref());
+                let left = applied
+                    .zip(received)
+                    .and_then(|(applied, received)| self.pace.left(Instant::now(), applied, received));
+                let estimate = left.map(|left| format!(", about {} s left", left.as_secs().max(1)));
                 return Ok(StepOutcome::NotYet(format!(
-                    "{} of {} received",
-                    place(status.applied.as_ref()),
-                    place(status.received.as_ref())
+                    "{} of {} received{}",
+                    place(applied),
+                    place(received),
+                    estimate.unwrap_or_default()
                 )));
             }
             sleep(POLL).await;

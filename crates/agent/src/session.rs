@@ -115,6 +115,7 @@ async fn read(
             }
             ToAgent::Approach { id, limit } => AgentEvent::ApproachOrdered { id, limit },
             ToAgent::Announce(role) => AgentEvent::AnnouncementOrdered(role),
+            ToAgent::Look { id } => AgentEvent::LookOrdered { id },
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
             ToAgent::Heartbeat { echo: Some(echo) } => AgentEvent::Heard { echo },
             ToAgent::Heartbeat { echo: None } => continue,

@@ -7,8 +7,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mmm_core::{AgentEvent, GtidView, Moment, ServerView};
-use mmm_mysql::{Account, ClosedWatch, Endpoint, ErrorKind, ServerError, Session, ThreadState};
+use mmm_core::{AgentEvent, GtidView, Moment, OrderId, Place, Received, ServerView};
+use mmm_mysql::{
+    Account, ClosedWatch, Endpoint, ErrorKind, Flavour, GtidState, Identity, ReplicaStatus, ServerError,
+    Session, ThreadState,
+};
 use mmm_net::ProcessHandle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -35,12 +38,15 @@ pub(crate) struct ServerWatch {
     account: Account,
     pid_file: PathBuf,
     setup: watch::Receiver<Arc<Setup>>,
+    /// Looks that the monitor orders.
+    looks: watch::Receiver<OrderId>,
     events: mpsc::Sender<AgentEvent>,
     /// Where the server itself says that its pid stands, for who has to find its process later.
     named: watch::Sender<Option<PathBuf>>,
     last: ServerView,
     source_ip: Option<std::net::IpAddr>,
     gtid: Option<GtidView>,
+    received: Option<Received>,
     receiving: Option<bool>,
     /// Only where there are no GTIDs.
     places: LogPlaces,
@@ -59,6 +65,7 @@ enum Ended {
 impl ServerWatch {
     pub(crate) fn new(
         setup: watch::Receiver<Arc<Setup>>,
+        looks: watch::Receiver<OrderId>,
         events: mpsc::Sender<AgentEvent>,
         named: watch::Sender<Option<PathBuf>>,
     ) -> Self {
@@ -68,11 +75,13 @@ impl ServerWatch {
             account: now.account.clone(),
             pid_file: now.server_pid_file.clone(),
             setup,
+            looks,
             events,
             named,
             last: ServerView::Unknown,
             source_ip: None,
             gtid: None,
+            received: None,
             receiving: None,
             places: LogPlaces::new(now.replication.clone()),
         }
@@ -164,9 +173,15 @@ impl ServerWatch {
         let closed = session.watch();
         let mut turn = 0;
         let mut asked = asked;
+        let mut look = None;
         loop {
-            match self.ask(&mut session, turn, asked).await {
-                Ok(writable) => self.say(ServerView::Up { writable }, asked).await,
+            // What is asked of a look has to be asked after it was ordered.
+            let everything = look.is_some() || turn % ASK_MORE_EVERY == 0;
+            match self.ask(&mut session, everything, asked).await {
+                Ok(writable) => {
+                    self.say(ServerView::Up { writable }, asked).await;
+                    self.say_looked(look.take()).await;
+                }
                 Err(error) if matches!(error.kind, ErrorKind::TimedOut { .. }) => {
                     self.say(ServerView::Silent { writable_before: self.was_writable() }, asked).await;
                     return Ended::Ask;
@@ -178,7 +193,7 @@ impl ServerWatch {
                 }
                 Err(_) => return Ended::Ask,
             }
-            turn += 1;
+            turn = if everything { 1 } else { turn + 1 };
             tokio::select! {
                 () = process_ended(process.as_ref()) => return Ended::ProcessGone,
                 () = connection_closed(closed.as_ref()) => return Ended::Ask,
@@ -186,6 +201,7 @@ impl ServerWatch {
                 Ok(()) = self.setup.changed() => if self.follow() {
                     return Ended::Ask;
                 },
+                Ok(()) = self.looks.changed() => look = Some(*self.looks.borrow_and_update()),
                 () = sleep(ASK_EVERY) => {}
             }
             asked = clock::now();
@@ -193,9 +209,14 @@ impl ServerWatch {
     }
 
     /// Whether the server is writable; now and then also where its replication and its log are.
-    async fn ask(&mut self, session: &mut Session, turn: u32, asked: Moment) -> Result<bool, ServerError> {
+    async fn ask(
+        &mut self,
+        session: &mut Session,
+        everything: bool,
+        asked: Moment,
+    ) -> Result<bool, ServerError> {
         let read_only = session.read_only(SILENT_AFTER).await?;
-        if turn.is_multiple_of(ASK_MORE_EVERY) {
+        if everything {
             let replica = session.channel(SILENT_AFTER).await?;
             let status = replica.as_ref().map(|channel| &channel.status);
             self.source_ip = status.and_then(|status| status.source_host.parse().ok());
@@ -208,6 +229,7 @@ impl ServerWatch {
             let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
             let semi_sync = session.semi_sync(SILENT_AFTER).await?;
             let _ = self.events.send(AgentEvent::SemiSyncSeen(semi_sync, asked)).await;
+            self.received = Some(received_of(session.identity(), status, &gtid));
             // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
             let (binlog_state, slave_pos) = if session.identity().gtid {
                 (gtid.binlog_state, gtid.slave_pos)
@@ -218,7 +240,7 @@ impl ServerWatch {
             self.gtid = Some(GtidView { server_id, binlog_state, slave_pos });
         } else {
             // Said once is enough: positions that were read before the last change must not be said again after it.
-            self.gtid = None;
+            (self.gtid, self.received) = (None, None);
         }
         Ok(!read_only)
     }
@@ -234,6 +256,15 @@ impl ServerWatch {
         };
         // The worker ends when its mind does; nobody is left to tell then.
         let _ = self.events.send(event).await;
+        if let Some(received) = self.received.take().filter(|_| view.is_up()) {
+            let _ = self.events.send(AgentEvent::ReceivedSeen(Box::new(received))).await;
+        }
+    }
+
+    async fn say_looked(&self, look: Option<OrderId>) {
+        if let Some(id) = look {
+            let _ = self.events.send(AgentEvent::Looked { id }).await;
+        }
     }
 
     /// The server's process by the pid file that the server itself names, or else the configured one.
@@ -250,6 +281,26 @@ impl ServerWatch {
             );
         }
         found
+    }
+}
+
+/// Everything that the server has or will have without receiving any more.
+fn received_of(identity: &Identity, status: Option<&ReplicaStatus>, gtid: &GtidState) -> Received {
+    let place = status.and_then(|status| {
+        let received = status.received.as_ref()?;
+        let source = status.source_host.parse().ok()?;
+        Some(Place { source, file: received.file.clone(), position: received.pos })
+    });
+    // Of what waits in the relay log of a replica without GTIDs only the place is known.
+    let known = identity.gtid && status.is_none_or(|status| status.received_gtids.is_some());
+    let waiting = status.and_then(|status| status.received_gtids.as_deref()).unwrap_or_default();
+    let parts = [gtid.binlog_state.as_str(), gtid.slave_pos.as_str(), waiting];
+    let gtids: Vec<&str> = parts.into_iter().filter(|part| known && !part.is_empty()).collect();
+    Received {
+        server_id: identity.server_id,
+        server_uuid: identity.uuid.clone().filter(|_| identity.flavour == Flavour::MySql),
+        gtids: gtids.join(","),
+        place,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mmm_config::Program;
-use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, Role, Step, StepOutcome};
+use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, OrderId, Role, Step, StepOutcome};
 use mmm_daemon::{Reloads, Seldom};
 use mmm_net::ANNOUNCE_SCHEDULE;
 use rustix::process::Signal;
@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     /// The same for all parts, each of which follows it.
     pub(crate) setups: watch::Sender<Arc<Setup>>,
     pub(crate) server_pid_file: watch::Sender<PathBuf>,
+    /// The last look at the server that was ordered.
+    looks: watch::Sender<OrderId>,
     boot_id: String,
     mind: AgentMind,
     wall_clock: WallClock,
@@ -119,6 +121,7 @@ async fn work(setup: &Setup, files: Files) -> Result<ExitCode> {
 fn start_lanes(
     setup: &watch::Receiver<Arc<Setup>>,
     pid_file: watch::Receiver<PathBuf>,
+    looks: watch::Receiver<OrderId>,
     events: &mpsc::Sender<AgentEvent>,
 ) -> Result<Lanes> {
     let kernel = mmm_net::Addresses::open().context("open netlink to manage addresses")?;
@@ -132,7 +135,7 @@ fn start_lanes(
     let (process, steps) = mpsc::channel(1);
     let lane = ProcessLane { pid_file, named, events: events.clone() };
     tokio::spawn(lane.run(steps));
-    let watch = ServerWatch::new(setup.clone(), events.clone(), name);
+    let watch = ServerWatch::new(setup.clone(), looks, events.clone(), name);
     tokio::spawn(watch.run());
     Ok(Lanes { address, server, process })
 }
@@ -154,7 +157,8 @@ impl Worker {
         let (line_rules, rules) = watch::channel(Arc::new(LineRules::new(&setup)));
         let (setups, current) = watch::channel(Arc::clone(&setup));
         let (server_pid_file, pid_file) = watch::channel(setup.server_pid_file.clone());
-        let lanes = start_lanes(&current, pid_file, &events)?;
+        let (looks, ordered) = watch::channel(OrderId::default());
+        let lanes = start_lanes(&current, pid_file, ordered, &events)?;
         let listener = Listener {
             setup: current.clone(),
             holder: Arc::clone(&holder),
@@ -179,6 +183,7 @@ impl Worker {
             setup,
             setups,
             server_pid_file,
+            looks,
             boot_id,
             mind,
             lanes,
@@ -215,6 +220,9 @@ impl Worker {
         match action {
             AgentAction::Do(step) => self.begin(step),
             AgentAction::Announce(role) => self.announce(role),
+            AgentAction::Look { id } => {
+                self.looks.send_replace(id);
+            }
             AgentAction::Report(status) => {
                 let status = AgentStatus { boot_id: self.boot_id.clone(), ..*status };
                 self.reports.send_replace(status);

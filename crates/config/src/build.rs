@@ -32,12 +32,17 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
     let effective = effective::list(resolved, report, kill_host_bin);
     let hosts =
         if program == Program::Control { BTreeMap::new() } else { all(resolved, SectionKind::Host, host) };
-    let roles = match program {
+    let mut roles = match program {
         Program::Agent | Program::Monitor => {
             all(resolved, SectionKind::Role, |name, values| role(name, values, &active_master_role))
         }
         Program::Control | Program::Tools => BTreeMap::new(),
     };
+    if let Some(role) = roles.get_mut(&active_master_role) {
+        let more = hosts.values().filter(|host| host.candidate && !role.hosts.contains(&host.name));
+        let more: Vec<String> = more.map(|host| host.name.clone()).collect();
+        role.hosts.extend(more);
+    }
     let copy_methods = match program {
         Program::Tools => all(resolved, SectionKind::CopyMethod, copy_method),
         _ => BTreeMap::new(),
@@ -169,6 +174,7 @@ fn lease(global: &Values) -> LeaseSettings {
         },
         fence_hung_server: global.flag("fence_hung_server"),
         failover_grace: global.time("failover_grace"),
+        promote_apply_timeout: global.time("promote_apply_timeout"),
     }
 }
 
@@ -203,6 +209,7 @@ fn host(name: &str, values: &Values) -> HostSettings {
         ip: values.ip("ip").unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         mode: if values.word("mode") == "master" { HostMode::Master } else { HostMode::Slave },
         peer: values.text("peer"),
+        candidate: values.flag("candidate"),
         cluster_interface: values.text("cluster_interface"),
         pid_path: values.path("pid_path"),
         bin_path: values.path("bin_path"),

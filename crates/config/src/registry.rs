@@ -242,6 +242,14 @@ pub const VARIABLES: &[Variable] = &[
         .default("0")
         .used(M)
         .mmm3(),
+    global(
+        "promote_apply_timeout",
+        GRACE,
+        "seconds a new writer applies what it received before it opens with the rest still to come; 0: as long as it takes",
+    )
+    .default("0")
+    .used(M)
+    .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),
     monitor("port", PORT, "port the monitor listens on for mmm_control").default("9988").used(MC),
     monitor("ping_ips", Kind::Ips, "addresses that tell whether the monitor's own network works").required(M),
@@ -281,6 +289,10 @@ pub const VARIABLES: &[Variable] = &[
     host("ip", Kind::Ip, "address of the host").required(AMT),
     host("mode", Kind::OneOf(HOST_MODES), "what the host is").required(AMT),
     host("peer", Kind::Host, "the other master of the pair").required(AMT).when(When::Master),
+    host("candidate", Kind::Flag, "whether a slave may become the writer when no master can")
+        .default("no")
+        .used(AM)
+        .mmm3(),
     host("cluster_interface", Kind::Interface, "interface that carries the role addresses")
         .required(A)
         .when(When::OwnHost),

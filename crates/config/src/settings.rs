@@ -61,6 +61,8 @@ pub struct LeaseSettings {
     pub fence_hung_server: bool,
     /// How long a crashed server has to come back before its role moves. For the monitor only; for others the default.
     pub failover_grace: Duration,
+    /// How long a new writer applies what it received before it opens all the same; zero: as long as it takes. For the monitor only.
+    pub promote_apply_timeout: Duration,
 }
 
 /// What becomes of a writer whose lease ends while it reaches nobody.
@@ -118,6 +120,8 @@ pub struct HostSettings {
     pub mode: HostMode,
     /// Always there for a master.
     pub peer: Option<String>,
+    /// It may become the writer although it is no master; then it is among the hosts of the active master role.
+    pub candidate: bool,
     pub cluster_interface: Option<String>,
     pub pid_path: Option<PathBuf>,
     pub bin_path: Option<PathBuf>,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::doctor::Checkup;
 use crate::following::{Junction, Source};
-use crate::gtid::GtidView;
+use crate::gtid::{GtidView, Received};
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
@@ -64,6 +64,9 @@ pub struct LeaseTerms {
     pub isolated: Isolated,
     /// Kill a server that may still be writable when its lease is over and can't be closed.
     pub fence_hung_server: bool,
+    /// How long a new writer applies what it received before it is opened with the rest still to be applied; for ever without.
+    #[serde(default)]
+    pub apply_limit: Option<Duration>,
 }
 
 /// The choice of one host as the writer. It may not write before the first grant.
@@ -145,6 +148,11 @@ pub enum ToAgent {
     },
     /// Tell the neighbours again where the address is: somebody else had it until now.
     Announce(Role),
+    /// Ask the server for all that it can tell, and say then that this look is done. Only for agents that tell of looks, see
+    /// [`AgentStatus::looked`].
+    Look {
+        id: OrderId,
+    },
     /// Answers a renewal.
     Grant(Grant),
     /// With the reading of the last heartbeat that came: the agent knows by it how long ago it was surely heard.
@@ -313,6 +321,11 @@ pub struct AgentStatus {
     /// The server that this one replicates from.
     pub source_ip: Option<IpAddr>,
     pub gtid: Option<GtidView>,
+    #[serde(default)]
+    pub received: Option<Box<Received>>,
+    /// The last [`ToAgent::Look`] that is done; `None` from an agent that knows of none.
+    #[serde(default)]
+    pub looked: Option<OrderId>,
     /// The end of this server's log when it had caught up for this choice of a writer.
     #[serde(default)]
     pub junction: Option<(Epoch, Junction)>,

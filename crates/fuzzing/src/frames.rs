@@ -58,6 +58,7 @@ fn tell_agent(messages: Vec<ToAgent>, requests: Vec<PeerRequest>, answers: Vec<P
         ToAgent::Order(order) => Some(AgentEvent::Ordered(order)),
         ToAgent::Approach { id, limit } => Some(AgentEvent::ApproachOrdered { id, limit }),
         ToAgent::Announce(role) => Some(AgentEvent::AnnouncementOrdered(role)),
+        ToAgent::Look { id } => Some(AgentEvent::LookOrdered { id }),
         ToAgent::Grant(grant) => Some(AgentEvent::Granted(grant)),
         ToAgent::Heartbeat { echo } => echo.map(|echo| AgentEvent::Heard { echo }),
         ToAgent::Examine { .. } => None,

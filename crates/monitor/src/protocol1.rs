@@ -299,6 +299,7 @@ fn order_of(message: ToAgent) -> Option<Order> {
         ToAgent::Begin { .. }
         | ToAgent::Approach { .. }
         | ToAgent::Announce(_)
+        | ToAgent::Look { .. }
         | ToAgent::Grant(_)
         | ToAgent::Examine { .. }
         | ToAgent::Heartbeat { .. } => None,

@@ -184,7 +184,8 @@ fn lease_terms(lease: &LeaseSettings) -> Result<LeaseTerms> {
         WriterIsolated::Fence => Isolated::Fence,
         WriterIsolated::Keep => Isolated::Keep,
     };
-    Ok(LeaseTerms { length, isolated, fence_hung_server: lease.fence_hung_server })
+    let apply_limit = Some(lease.promote_apply_timeout).filter(|limit| !limit.is_zero());
+    Ok(LeaseTerms { length, isolated, fence_hung_server: lease.fence_hung_server, apply_limit })
 }
 
 fn is_executable(path: &Path) -> bool {

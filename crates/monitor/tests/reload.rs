@@ -106,8 +106,11 @@ async fn converse(session: Session<Connection>, seen: &Mutex<Seen>) {
                 status.send_modify(|status| obey(status, &order));
                 seen.last_order = Some(order);
             }
-            ToAgent::Approach { .. } | ToAgent::Announce(_) | ToAgent::Grant(_) | ToAgent::Examine { .. } => {
-            }
+            ToAgent::Approach { .. }
+            | ToAgent::Announce(_)
+            | ToAgent::Look { .. }
+            | ToAgent::Grant(_)
+            | ToAgent::Examine { .. } => {}
         }
     }
     speaking.abort();

@@ -118,6 +118,8 @@ pub struct ReplicaStatus {
     pub io_error: Option<(u32, String)>,
     pub sql_error: Option<(u32, String)>,
     pub uses_gtid: bool,
+    /// GTIDs of what was fetched from the source, whether it is applied or not; `None` where it is fetched without them.
+    pub received_gtids: Option<String>,
     /// On `MySQL`: the transactions that were fetched whole, and those that this server has; white space removed.
     pub gtid_sets: Option<(String, String)>,
 }
@@ -158,6 +160,10 @@ impl ReplicaStatus {
                 .text(&["Retrieved_Gtid_Set"])
                 .zip(record.text(&["Executed_Gtid_Set"]))
                 .map(|(retrieved, executed)| (compact(retrieved), compact(executed))),
+            received_gtids: match record.text(&["Retrieved_Gtid_Set"]) {
+                Some(retrieved) => Some(compact(retrieved)),
+                None => record.text(&["Gtid_IO_Pos"]).filter(|_| using_gtid).map(compact),
+            },
             uses_gtid: using_gtid || record.number(&["Auto_Position"]) == Some(1),
         }
     }
@@ -228,6 +234,7 @@ mod tests {
             ("Last_SQL_Error", Some("Duplicate entry")),
             ("Master_Server_Id", Some("13")),
             ("Using_Gtid", Some("Slave_Pos")),
+            ("Gtid_IO_Pos", Some("0-13-45, 1-13-2")),
         ])
     }
 
@@ -242,6 +249,7 @@ mod tests {
         assert_eq!(status.io_error, None);
         assert_eq!(status.sql_error, Some((1062, "Duplicate entry".to_owned())));
         assert!(status.uses_gtid);
+        assert_eq!(status.received_gtids.as_deref(), Some("0-13-45,1-13-2"));
         assert!(!status.has_applied_all_received());
     }
 

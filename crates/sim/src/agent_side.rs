@@ -7,7 +7,7 @@ use mmm_core::{
     PeerAnswer, PeerRequest, ReplicaView, RoleName, ServerView, Takeover, ToAgent,
 };
 
-use crate::happening::{Happening, Node, Sample, ToMonitor};
+use crate::happening::{Happening, LookCause, Node, Sample, ToMonitor};
 use crate::host::Agent;
 use crate::monitor_side::DEAD_AFTER;
 use crate::settings::{self, WRITER};
@@ -46,7 +46,7 @@ impl World {
         self.tell(|| format!("agent of {name} starts (life {life})"));
         let (listed, seen) = (self.random.between(1, 60), self.random.between(1, 60));
         self.put_in(listed, Happening::AddressesListed { life, host: name.clone() });
-        self.put_in(seen, Happening::Look { life, host: name.clone(), again: true });
+        self.put_in(seen, Happening::Look { life, host: name.clone(), cause: LookCause::Turn });
         self.put_in(TICK, Happening::AgentTick { life, host: name.clone() });
     }
 
@@ -102,6 +102,10 @@ impl World {
     fn carry_out_for(&mut self, name: &HostName, life: u64, action: AgentAction) {
         match action {
             AgentAction::Do(step) => self.begin_step(name, step),
+            AgentAction::Look { id } => {
+                let cause = LookCause::Ordered(id);
+                self.put_in(0, Happening::Look { life, host: name.clone(), cause });
+            }
             AgentAction::Announce(role) => self.tell(|| format!("{name} announces {role}")),
             AgentAction::Report(status) => {
                 self.tell(|| {
@@ -306,6 +310,7 @@ impl World {
             }
             ToAgent::Approach { id, limit } => AgentEvent::ApproachOrdered { id, limit },
             ToAgent::Announce(role) => AgentEvent::AnnouncementOrdered(role),
+            ToAgent::Look { id } => AgentEvent::LookOrdered { id },
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
             ToAgent::Heartbeat { echo: Some(echo) } => AgentEvent::Heard { echo },
             ToAgent::Heartbeat { echo: None } | ToAgent::Begin { .. } | ToAgent::Examine { .. } => return,
@@ -407,15 +412,15 @@ impl World {
     pub(crate) fn notice_server(&mut self, name: &HostName) {
         let Some(life) = self.hosts.get(name).map(|host| host.agent_life) else { return };
         let after = self.random.between(0, 10);
-        self.put_in(after, Happening::Look { life, host: name.clone(), again: false });
+        self.put_in(after, Happening::Look { life, host: name.clone(), cause: LookCause::News });
     }
 
-    pub(crate) fn look(&mut self, life: u64, name: &HostName, again: bool) {
-        let later = Happening::Look { life, host: name.clone(), again };
+    pub(crate) fn look(&mut self, life: u64, name: &HostName, cause: LookCause) {
+        let later = Happening::Look { life, host: name.clone(), cause };
         if !self.agent_lives(life, name) || self.stands_still(name, &later) {
             return;
         }
-        if again {
+        if cause == LookCause::Turn {
             self.put_in(LOOK_PERIOD, later);
         }
         let ids = self.server_ids();
@@ -428,6 +433,11 @@ impl World {
             view: server.view(),
             gtid: up.then(|| server.gtid(&ids)),
             receiving: up.then_some(server.receiving),
+            received: up.then(|| server.all_received(&ids)),
+            look: match cause {
+                LookCause::Ordered(id) => up.then_some(id),
+                LookCause::Turn | LookCause::News => None,
+            },
         };
         let after = if server.frozen { LOOK_TIMEOUT } else { slow };
         self.put_in(after, Happening::LookAnswered { life, host: name.clone(), asked, sample });
@@ -470,7 +480,7 @@ impl World {
                 sample.view = host.server.view();
             }
             sample.gtid = None;
-            sample.receiving = None;
+            (sample.receiving, sample.received) = (None, None);
         }
         let event = AgentEvent::ServerSeen {
             view: sample.view,
@@ -480,5 +490,11 @@ impl World {
             receiving: sample.receiving,
         };
         self.tell_agent(name, event);
+        if let Some(received) = sample.received {
+            self.tell_agent(name, AgentEvent::ReceivedSeen(Box::new(received)));
+        }
+        if let Some(id) = sample.look {
+            self.tell_agent(name, AgentEvent::Looked { id });
+        }
     }
 }

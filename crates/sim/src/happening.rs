@@ -119,7 +119,7 @@ pub(crate) enum Happening {
     Look {
         life: u64,
         host: HostName,
-        again: bool,
+        cause: LookCause,
     },
     LookAnswered {
         life: u64,
@@ -203,10 +203,23 @@ pub(crate) enum Node {
     Host(HostName),
 }
 
+/// Why an agent looks at its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LookCause {
+    /// It does so in turns.
+    Turn,
+    News,
+    /// The monitor asked for it.
+    Ordered(mmm_core::OrderId),
+}
+
 /// What a look at the server saw at the moment when the server answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) view: mmm_core::ServerView,
     pub(crate) gtid: Option<mmm_core::GtidView>,
     pub(crate) receiving: Option<bool>,
+    pub(crate) received: Option<mmm_core::Received>,
+    /// The order that asked for it.
+    pub(crate) look: Option<mmm_core::OrderId>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mmm_core::{GtidView, HostName, ServerView};
+use mmm_core::{GtidView, HostName, Received, ServerView};
 
 /// A statement that reached the server while it was frozen and takes effect when it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,17 @@ impl Server {
         } else {
             ServerView::Up { writable: self.writable }
         }
+    }
+
+    /// The same of what is still to be applied as well.
+    pub(crate) fn all_received(&self, ids: &BTreeMap<HostName, u64>) -> Received {
+        let received = self.copied.iter().filter_map(|(name, copied)| {
+            let id = ids.get(name)?;
+            Some(format!("{id}-{id}-{}", copied.received))
+        });
+        let own = format!("{0}-{0}-{1}", self.id, self.own);
+        let gtids = std::iter::once(own).chain(received).collect::<Vec<_>>().join(",");
+        Received { server_id: self.id, gtids, ..Received::default() }
     }
 
     /// Positions with one replication domain a server, since the model counts the rows of each apart.

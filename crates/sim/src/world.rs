@@ -248,7 +248,7 @@ impl World {
             Happening::ParentFences { host, boot } => self.parent_fences(&host, boot),
             Happening::AddressesListed { life, host } => self.list_addresses(life, &host),
             Happening::KernelTimer { host, role, due } => self.expire_address(&host, &role, due),
-            Happening::Look { life, host, again } => self.look(life, &host, again),
+            Happening::Look { life, host, cause } => self.look(life, &host, cause),
             Happening::LookAnswered { life, host, asked, sample } => {
                 self.answer_look(life, &host, asked, sample);
             }

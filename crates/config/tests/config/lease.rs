@@ -13,6 +13,7 @@ fn usual_lease() -> LeaseSettings {
         isolated: WriterIsolated::Fence,
         fence_hung_server: true,
         failover_grace: Duration::ZERO,
+        promote_apply_timeout: Duration::ZERO,
     }
 }
 
@@ -32,10 +33,15 @@ fn the_lease_has_defaults_for_every_program() {
     }
 }
 
+/// The columns are as wide as the longest variable.
+fn one_space(text: &str) -> String {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
 #[test]
 fn the_lease_is_the_monitors_and_stops_no_other_program() {
     let folder = with_ours(
-        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\n",
+        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\n",
     );
     let longer = Duration::from_millis(7500);
     let monitor = LeaseSettings {
@@ -43,6 +49,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         isolated: WriterIsolated::Keep,
         fence_hung_server: false,
         failover_grace: Duration::from_millis(2500),
+        promote_apply_timeout: Duration::from_secs(30),
     };
     assert_eq!(folder.loaded(Program::Monitor).settings.lease, monitor);
     let agent = LeaseSettings { writer_lease: longer, ..usual_lease() };
@@ -51,16 +58,17 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         assert_eq!(folder.loaded(program).settings.lease, usual_lease(), "{program}");
     }
     for line in [
-        "writer_lease 7.5      # DIR/mmm3.conf:1",
-        "writer_isolated keep  # DIR/mmm3.conf:2",
-        "fence_hung_server no  # DIR/mmm3.conf:3",
-        "failover_grace 2.5    # DIR/mmm3.conf:4",
+        "writer_lease 7.5 # DIR/mmm3.conf:1",
+        "writer_isolated keep # DIR/mmm3.conf:2",
+        "fence_hung_server no # DIR/mmm3.conf:3",
+        "failover_grace 2.5 # DIR/mmm3.conf:4",
+        "promote_apply_timeout 30 # DIR/mmm3.conf:5",
     ] {
-        let described = folder.described(Program::Monitor);
+        let described = one_space(&folder.described(Program::Monitor));
         assert!(described.contains(line), "{described}");
     }
-    let described = folder.described(Program::Agent);
-    assert!(described.contains("writer_lease 7.5    # DIR/mmm3.conf:1"), "{described}");
+    let described = one_space(&folder.described(Program::Agent));
+    assert!(described.contains("writer_lease 7.5 # DIR/mmm3.conf:1"), "{described}");
     for program in [Program::Control, Program::Tools] {
         assert!(!folder.described(program).contains("writer_lease"), "{program}");
     }

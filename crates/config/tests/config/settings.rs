@@ -242,3 +242,20 @@ fn an_agent_knows_every_host_and_who_may_hold_each_role() {
     assert_eq!(settings.roles["reader"].hosts, ["db3", "MySQL-M2", "MySQL-M1"]);
     assert!(folder.described(Program::Agent).contains("hosts db3, MySQL-M2, MySQL-M1"));
 }
+
+#[test]
+fn a_candidate_is_among_the_hosts_of_the_active_master_role() {
+    let folder = Folder::tutorial();
+    folder.edit(
+        "mmm_common.conf",
+        "active_master_role",
+        "<host db3>\nip 192.168.8.36\nmode slave\n</host>\nactive_master_role",
+    );
+    let writers = |folder: &Folder, program| folder.loaded(program).settings.roles["writer"].hosts.clone();
+    assert_eq!(writers(&folder, Program::Monitor), ["MySQL-M1", "MySQL-M2"]);
+    folder
+        .write("mmm3.conf", "<host db3>\ncandidate yes\n</host>\n<host MySQL-M1>\ncandidate yes\n</host>\n");
+    for program in [Program::Monitor, Program::Agent] {
+        assert_eq!(writers(&folder, program), ["MySQL-M1", "MySQL-M2", "db3"], "{program}");
+    }
+}

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::mind::{AgentAction, AgentMind, RETRY};
+use super::event::AgentAction;
+use super::mind::{AgentMind, RETRY};
 use super::step::{Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::following::{How, Junction, Running, ServerAddress, Source};

@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::following::{FollowingDesk, FollowingMemory, ReplicaView};
+use super::event::{AgentAction, AgentEvent};
+use super::following::{FollowingDesk, FollowingMemory};
 use super::lease::{Fencing, LeaseDesk};
-use super::protocol1::{LineAnswer, LineDesk, LineRequest};
+use super::looks::Looks;
+use super::protocol1::LineDesk;
 use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
-use crate::lease::{Durable, Epoch, Grant, HolderLease, LeaseRules, Promiser, Renewal, Waits};
-use crate::message::{
-    AgentStatus, Approached, LogPosition, Order, OrderId, PeerAnswer, PeerRequest, ServerView, Takeover,
-};
+use crate::lease::{Durable, Epoch, HolderLease, LeaseRules, Promiser, Waits};
+use crate::message::{AgentStatus, Approached, LogPosition, Order, OrderId, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
-use crate::semi_sync::SemiSyncReading;
 
 /// How long a lane waits before it tries a failed step again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -70,115 +69,6 @@ pub struct AgentMemory {
     pub following: FollowingMemory,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentEvent {
-    Ordered(Order),
-    ApproachOrdered {
-        id: OrderId,
-        limit: Duration,
-    },
-    AnnouncementOrdered(Role),
-    ServerSeen {
-        view: ServerView,
-        /// When the question was put; older answers than our own last change are not believed.
-        asked: Moment,
-        source_ip: Option<IpAddr>,
-        gtid: Option<GtidView>,
-        /// Whether the thread that receives from the source runs.
-        receiving: Option<bool>,
-    },
-    /// How the server replicates, `None` where that is not set up, and when it was asked.
-    ReplicaSeen(Option<ReplicaView>, Moment),
-    /// What it tells of semi-synchronous replication, `None` where it knows none, and when it was asked.
-    SemiSyncSeen(Option<SemiSyncReading>, Moment),
-    AddressesSeen(BTreeSet<HeldAddress>),
-    /// A session with the monitor began; its renewals go over no other.
-    SessionBegan {
-        session: u64,
-        lineage: u64,
-    },
-    SessionEnded {
-        session: u64,
-    },
-    /// The monitor answered the heartbeat that was sent at this reading of the boot clock.
-    Heard {
-        echo: Moment,
-    },
-    Granted(Grant),
-    /// Another agent asks something over its connection with this number.
-    PeerAsked {
-        asker: u64,
-        from: HostName,
-        request: PeerRequest,
-    },
-    PeerAnswered {
-        host: HostName,
-        answer: PeerAnswer,
-    },
-    /// A monitor of 2.2.1 asks something over its connection with this number.
-    LineAsked {
-        asker: u64,
-        request: LineRequest,
-    },
-    /// The epoch file holds the state with this number, or could not be written.
-    DurableSaved {
-        number: u64,
-        outcome: Result<(), String>,
-    },
-    /// The same of the state file of this boot.
-    MemorySaved {
-        number: u64,
-        outcome: Result<(), String>,
-    },
-    /// The wall clock has gone on by so much more than the boot clock.
-    ClockJumped {
-        by: Duration,
-    },
-    StepEnded {
-        step: Step,
-        outcome: StepOutcome,
-    },
-    /// The configuration was read again.
-    Reconfigured(AgentSettings),
-    Tick,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentAction {
-    Do(Step),
-    /// Tell the neighbours where the address is now, several times over the first seconds.
-    Announce(Role),
-    Report(Box<AgentStatus>),
-    /// Into the state file of this boot, before any action behind it; the end is told by [`AgentEvent::MemorySaved`].
-    Save {
-        number: u64,
-        memory: Box<AgentMemory>,
-    },
-    /// Into the epoch file, synced; the end is told by [`AgentEvent::DurableSaved`].
-    SaveDurable {
-        number: u64,
-        durable: Durable,
-    },
-    /// Over this session and no other.
-    Renew {
-        session: u64,
-        renewal: Renewal,
-    },
-    AskPeer {
-        host: HostName,
-        request: PeerRequest,
-    },
-    AnswerPeer {
-        asker: u64,
-        answer: PeerAnswer,
-    },
-    AnswerLine {
-        asker: u64,
-        answer: LineAnswer,
-    },
-    Log(LogLevel, String),
-}
-
 /// The deciding half of `mmm_agentd`.
 #[derive(Clone, Debug)]
 pub struct AgentMind {
@@ -199,6 +89,9 @@ pub struct AgentMind {
     pub(super) source_ip: Option<IpAddr>,
     pub(super) gtid: Option<GtidView>,
     pub(super) receiving: Option<bool>,
+    pub(super) looks: Looks,
+    /// Since when this server has been catching up for the same choice of a writer.
+    pub(super) catch_up_began: Option<(Epoch, Moment)>,
     pub(super) addresses: Option<BTreeSet<HeldAddress>>,
     pub(super) busy: BTreeMap<Lane, Step>,
     pub(super) retry_at: BTreeMap<Lane, Moment>,
@@ -260,6 +153,8 @@ impl AgentMind {
             source_ip: None,
             gtid: None,
             receiving: None,
+            looks: Looks::default(),
+            catch_up_began: None,
             addresses: None,
             busy: BTreeMap::new(),
             retry_at: BTreeMap::new(),
@@ -301,6 +196,9 @@ impl AgentMind {
             }
             AgentEvent::ReplicaSeen(view, asked) => self.take_in_replica(view, asked),
             AgentEvent::SemiSyncSeen(reading, asked) => self.take_in_semi_sync(reading, asked),
+            AgentEvent::ReceivedSeen(received) => self.looks.take_in_received(*received, self.server),
+            AgentEvent::LookOrdered { id } => actions.push(AgentAction::Look { id }),
+            AgentEvent::Looked { id } => self.looks.done = id,
             AgentEvent::AddressesSeen(addresses) => self.addresses = Some(addresses),
             AgentEvent::SessionBegan { session, lineage } => self.begin_session(session, lineage),
             AgentEvent::SessionEnded { session } => {
@@ -425,6 +323,7 @@ impl AgentMind {
         if !view.is_up() {
             // Positions of a server that is started anew are read anew.
             self.gtid = None;
+            self.looks.forget();
         }
         // A server that is started anew replicates by itself.
         self.stop_confirmed &= view != ServerView::Gone;
@@ -580,6 +479,12 @@ impl AgentMind {
     }
 
     fn step_goes_on(&mut self, now: Moment, step: &Step, progress: String, actions: &mut Vec<AgentAction>) {
+        if let Step::CatchUp(takeover) = step
+            && self.ends_catch_up(now, takeover, &progress, actions)
+        {
+            self.problem.remove(&step.lane());
+            return;
+        }
         if let Step::Approach(id) = step {
             if self.approach.is_none_or(|(wanted, until)| wanted == *id && now >= until) {
                 self.end_approach(*id, Err(progress));

@@ -3,8 +3,11 @@
 //! It carries out nothing. Two lanes of steps go on side by side, one for addresses and one for the server, so that an
 //! address never waits for a server that hangs.
 
+mod catching_up;
+mod event;
 mod following;
 mod lease;
+mod looks;
 mod mind;
 mod plan;
 mod protocol1;
@@ -16,9 +19,10 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use event::{AgentAction, AgentEvent};
 pub use following::{FollowingMemory, ReplicaView, Unreached};
 pub use lease::Fencing;
 pub(crate) use lease::describe as describe_proof;
-pub use mind::{AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, HeldAddress};
+pub use mind::{AgentMemory, AgentMind, AgentSettings, HeldAddress};
 pub use protocol1::{LineAnswer, LineRequest};
 pub use step::{Lane, Lifetime, Step, StepOutcome};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::mind::{AgentAction, AgentMind};
+use super::event::AgentAction;
+use super::mind::AgentMind;
 use super::step::{Lane, Lifetime, Step};
 use crate::lease::kernel_lifetime;
 use crate::message::{Approached, OrderId, ServerView, Takeover};
@@ -30,7 +31,7 @@ impl AgentMind {
                 Lane::Process => self.must_kill_server(now).then_some(Step::KillServer),
             };
             if let Some(step) = next {
-                self.note_begin(&step);
+                self.note_begin(now, &step);
                 self.busy.insert(lane, step.clone());
                 actions.push(AgentAction::Do(step));
             }
@@ -38,12 +39,9 @@ impl AgentMind {
     }
 
     /// What may have taken effect although nobody hears of its end is remembered before it begins.
-    fn note_begin(&mut self, step: &Step) {
+    fn note_begin(&mut self, now: Moment, step: &Step) {
         match step {
-            Step::CatchUp(takeover) => {
-                self.catching_up_for = self.leased_promotion().map(|promotion| promotion.epoch);
-                self.memory.holding |= *takeover == Takeover::Lost;
-            }
+            Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
             Step::StopReplication => self.memory.stopped_for_offline = true,
             _ => self.note_following(step),
         }

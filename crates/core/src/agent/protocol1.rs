@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::mind::{AgentAction, AgentMind};
+use super::event::AgentAction;
+use super::mind::AgentMind;
 use crate::cluster::LogLevel;
 use crate::lease::{Epoch, HolderLease, Proof, wait_for};
 use crate::message::{LeaseTerms, Order, OrderId, Promotion, ServerView, Takeover};

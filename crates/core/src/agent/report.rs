@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::mind::{AgentAction, AgentMind, RETRY};
+use super::event::AgentAction;
+use super::mind::{AgentMind, RETRY};
 use super::step::{Lane, Step};
 use crate::cluster::LogLevel;
 use crate::lease::Duty;
@@ -88,6 +89,8 @@ impl AgentMind {
             holding: self.memory.holding,
             source_ip: self.source_ip,
             gtid: self.gtid.clone(),
+            received: self.looks.received.clone().map(Box::new),
+            looked: Some(self.looks.done),
             junction: self.junction(),
             astray: self.astray(),
             semi_sync: self.semi_sync(),

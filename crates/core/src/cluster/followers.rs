@@ -10,13 +10,12 @@ impl Cluster {
     /// The active master for a replica, once it serves: nobody follows a host that is still to become the writer, and the
     /// new writer waits for no replica.
     pub(super) fn source_for(&self, name: &HostName) -> Option<Box<Source>> {
-        let replica = self.settings.hosts.get(name)?.mode == HostMode::Slave;
         let (role, slot) = self.slots.iter().find(|(role, _)| self.settings.is_writer(role))?;
         let (holder, promotion) = slot.holder.as_ref().zip(slot.grant.as_ref())?;
         let (host, settings) = (self.hosts.get(holder)?, self.settings.hosts.get(holder)?);
         let status = &host.agent.status;
         let serves = host.agent.connected && status.server.is_writable() && status.held.contains(role);
-        if !replica || holder == name || !serves {
+        if holder == name || !serves || !self.is_led_by(name, holder) {
             return None;
         }
         // A writer that goes on under a newer epoch has caught up with nobody since.
@@ -28,6 +27,17 @@ impl Cluster {
             epoch: promotion.epoch,
             junction: noted.map(|(_, junction)| junction.clone()),
         }))
+    }
+
+    /// Replicas follow every writer. Masters replicate from each other, whoever of them writes; only a replica that took the role is
+    /// followed by them too, and left again when one of them has it back.
+    fn is_led_by(&self, name: &HostName, writer: &HostName) -> bool {
+        if !self.is_master(name) || !self.is_master(writer) {
+            return true;
+        }
+        let source = self.hosts.get(name).and_then(|host| host.agent.status.source_ip);
+        let slaves = self.settings.hosts.values().filter(|host| host.mode == HostMode::Slave);
+        source.is_some_and(|source| slaves.into_iter().any(|host| host.ip == source))
     }
 
     /// Whether a host that gave the writer role up in order is to log nothing of the next writer: some replica is still to be

@@ -3,12 +3,14 @@
 //! It sees only what its events tell it and does nothing itself. Each event is taken in first; then every rule that can
 //! apply is applied, and the orders that follow are handed out as actions.
 
+mod choice;
 mod command;
 mod event;
 mod followers;
 mod host;
 mod keeper;
 mod lease;
+mod looks;
 mod moves;
 mod placement;
 mod protocol1;
@@ -82,6 +84,9 @@ pub struct Cluster {
     unfenced_losses: BTreeSet<HostName>,
     /// Passive since the start found the writer's address on several hosts.
     conflict: bool,
+    /// The number of the last look that was asked for.
+    last_look: u64,
+    choosing: Option<choice::Choosing>,
     last_step: Moment,
     /// When the first of both masters became ONLINE, in wait mode.
     first_master_online: Option<Moment>,
@@ -123,6 +128,8 @@ impl Cluster {
             told_refusals: BTreeMap::new(),
             unfenced_losses: BTreeSet::new(),
             conflict: false,
+            last_look: 0,
+            choosing: None,
             last_step: now,
             first_master_online: None,
             saved: None,

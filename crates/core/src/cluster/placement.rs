@@ -48,7 +48,7 @@ impl Cluster {
 
     /// Weight of what a host carries, in halves of a role: the active master role counts one half, so that readers
     /// fill the other hosts only a little sooner.
-    fn load(&self, host: &HostName) -> usize {
+    pub(super) fn load(&self, host: &HostName) -> usize {
         self.slots
             .iter()
             .filter(|(_, slot)| slot.holder.as_ref() == Some(host))
@@ -76,16 +76,26 @@ impl Cluster {
                     hosts.retain(|host| Some(host) != stuck.as_ref());
                 }
             }
+            if self.settings.is_writer(&role) {
+                if let Some(host) = self.choose_writer(now, &role, &hosts, actions) {
+                    self.give_orphan(&role, &host, actions);
+                }
+                continue;
+            }
             let preferred = self.settings.roles.get(role.name()).and_then(|settings| settings.prefer.clone());
             let chosen = preferred
                 .filter(|host| mode == RoleMode::Exclusive && hosts.contains(host))
                 .or_else(|| hosts.iter().min_by_key(|host| self.load(host)).cloned());
             if let Some(host) = chosen {
-                self.assign(&role, &host);
-                let text = format!("Orphaned role '{role}' has been assigned to '{host}'");
-                actions.push(Action::log(LogLevel::Info, text));
+                self.give_orphan(&role, &host, actions);
             }
         }
+    }
+
+    fn give_orphan(&mut self, role: &Role, host: &HostName, actions: &mut Vec<Action>) {
+        self.assign(role, host);
+        let text = format!("Orphaned role '{role}' has been assigned to '{host}'");
+        actions.push(Action::log(LogLevel::Info, text));
     }
 
     /// Whether a host may be chosen as the writer: nobody else holds the role, or who does is there to give it back.

@@ -162,7 +162,7 @@ impl Cluster {
     }
 
     /// Who wrote last: the book knows it better than what was decided since.
-    fn last_writer<'a>(&'a self, slot: &'a Slot) -> Option<&'a HostName> {
+    pub(super) fn last_writer<'a>(&'a self, slot: &'a Slot) -> Option<&'a HostName> {
         self.record().map(|record| &record.host).or(slot.last.as_ref())
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::ContactRound;
-use crate::agent::mind::{AgentAction, AgentMind};
+use crate::agent::event::AgentAction;
+use crate::agent::mind::AgentMind;
 use crate::agent::step::Lifetime;
 use crate::message::PeerRequest;
 use crate::moment::Moment;

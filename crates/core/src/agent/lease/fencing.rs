@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Fencing, KILL_AFTER, log, names};
-use crate::agent::mind::{AgentAction, AgentMind};
+use crate::agent::event::AgentAction;
+use crate::agent::mind::AgentMind;
 use crate::agent::step::{Lane, Step};
 use crate::cluster::LogLevel;
 use crate::lease::{Durable, Duty, HolderLease};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Saving, Unkept, log};
-use crate::agent::mind::{AgentAction, AgentMind, RETRY};
+use crate::agent::event::AgentAction;
+use crate::agent::mind::{AgentMind, RETRY};
 use crate::agent::step::{Lane, Lifetime, Step};
 use crate::cluster::LogLevel;
 use crate::lease::{Durable, Grant};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::mind::{AgentAction, AgentMind};
+use super::event::AgentAction;
+use super::mind::AgentMind;
 use super::step::Lifetime;
 use crate::cluster::LogLevel;
 use crate::lease::{Durable, Duty, Epoch, HolderLease, Promiser, Refusal};

@@ -1,7 +1,8 @@
 //! Promises between agents, for a writer that lost its monitor: asking for them and giving them.
 
 use super::{Asked, PROMISE_LIMIT, log};
-use crate::agent::mind::{AgentAction, AgentMind};
+use crate::agent::event::AgentAction;
+use crate::agent::mind::AgentMind;
 use crate::cluster::LogLevel;
 use crate::lease::{Duty, HolderLease, Promise};
 use crate::message::{PeerAnswer, PeerRequest};

@@ -73,6 +73,7 @@ pub(super) struct Fixture {
     pub(super) reports: Vec<AgentStatus>,
     pub(super) saved: Option<AgentMemory>,
     pub(super) announced: Vec<Role>,
+    pub(super) looks: Vec<OrderId>,
     /// What the epoch file holds.
     pub(super) durable: Option<Durable>,
     pub(super) epoch_file: Disk,
@@ -116,6 +117,7 @@ impl Fixture {
             reports: Vec::new(),
             saved: None,
             announced: Vec::new(),
+            looks: Vec::new(),
             durable,
             epoch_file: Disk::Quick,
             state_file: Disk::Quick,
@@ -202,6 +204,7 @@ impl Fixture {
         match action {
             AgentAction::Do(step) => self.steps.push(step),
             AgentAction::Announce(role) => self.announced.push(role),
+            AgentAction::Look { id } => self.looks.push(id),
             AgentAction::Report(status) => self.reports.push(*status),
             AgentAction::Save { number, memory } => match self.state_file {
                 Disk::Quick => {

@@ -346,3 +346,55 @@ fn a_status_is_reported_only_when_it_differs() {
     fixture.sees(ServerView::Refusing);
     assert_eq!(fixture.reports.len(), 1);
 }
+
+#[test]
+fn a_new_writer_that_applies_for_longer_than_allowed_is_opened_and_says_so() {
+    let mut fixture = Fixture::new(AgentMemory::default());
+    fixture.terms = LeaseTerms { apply_limit: Some(FIVE_SECONDS), ..LeaseTerms::default() };
+    fixture.sees(UP);
+    fixture.addresses(&[], true);
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    let catch_up = Step::CatchUp(Takeover::Lost);
+    let behind = || StepOutcome::NotYet("bin.000002:100 of bin.000002:900 received".to_owned());
+    for _ in 0..9 {
+        fixture.end(&catch_up, behind());
+        fixture.pass(500);
+    }
+    assert!(!fixture.steps.contains(&Step::OpenWrites), "{:?}", fixture.steps);
+    fixture.pass(1_000);
+    fixture.end(&catch_up, behind());
+    assert_eq!(fixture.steps, [Step::OpenWrites]);
+    assert!(fixture.logged("FATAL Opening the server for writes although it has not applied all that it received (bin.000002:100 of bin.000002:900 received): promote_apply_timeout is 5 s"));
+}
+
+#[test]
+fn a_new_writer_applies_for_as_long_as_it_takes_where_no_limit_is_set_and_in_a_planned_move() {
+    for (limit, takeover) in [(None, Takeover::Lost), (Some(FIVE_SECONDS), Takeover::After(position()))] {
+        let mut fixture = Fixture::new(AgentMemory::default());
+        fixture.terms = LeaseTerms { apply_limit: limit, ..LeaseTerms::default() };
+        fixture.sees(UP);
+        fixture.addresses(&[], true);
+        fixture.order(HostState::Online, &[writer()], Some((1, takeover.clone(), true)));
+        for _ in 0..20 {
+            fixture.end(&Step::CatchUp(takeover.clone()), StepOutcome::NotYet("behind".to_owned()));
+            fixture.pass(1_000);
+        }
+        assert!(!fixture.steps.contains(&Step::OpenWrites), "{takeover:?}");
+    }
+}
+
+#[test]
+fn what_the_server_has_received_is_told_with_the_look_that_asked_for_it() {
+    let mut fixture = Fixture::new(AgentMemory::default());
+    fixture.sees(UP);
+    assert_eq!((fixture.status().received, fixture.status().looked), (None, Some(OrderId::default())));
+    let id = OrderId { instance: 1, number: 4 };
+    fixture.step(AgentEvent::LookOrdered { id });
+    assert_eq!(fixture.looks, [id]);
+    let received = crate::gtid::Received { gtids: "0-1-40".to_owned(), ..Default::default() };
+    fixture.step(AgentEvent::ReceivedSeen(Box::new(received.clone())));
+    fixture.step(AgentEvent::Looked { id });
+    assert_eq!((fixture.status().received, fixture.status().looked), (Some(Box::new(received)), Some(id)));
+    fixture.sees(ServerView::Gone);
+    assert_eq!(fixture.status().received, None, "a server that is started again is asked anew");
+}

@@ -119,6 +119,7 @@ pub(super) struct Fixture {
     pub(super) log: Vec<String>,
     pub(super) kills: Vec<(HostName, Epoch)>,
     pub(super) approaches: Vec<(HostName, crate::message::OrderId)>,
+    pub(super) looks: Vec<(HostName, crate::message::OrderId)>,
     pub(super) stored: Option<String>,
     /// Hosts of which nothing is asked any more.
     pub(super) dismissed: Vec<HostName>,
@@ -153,6 +154,7 @@ impl Fixture {
             log: Vec::new(),
             kills: Vec::new(),
             approaches: Vec::new(),
+            looks: Vec::new(),
             stored: None,
             dismissed: Vec::new(),
         }
@@ -244,6 +246,7 @@ impl Fixture {
             Action::Tell { host, message: ToAgent::Approach { id, .. } } => {
                 self.approaches.push((host, id));
             }
+            Action::Tell { host, message: ToAgent::Look { id } } => self.looks.push((host, id)),
             Action::Tell { host, message: ToAgent::Grant(grant) } => {
                 self.granted.push((host.clone(), grant.clone()));
                 self.grants.push_back((host, grant));

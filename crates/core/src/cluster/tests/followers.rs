@@ -117,3 +117,44 @@ fn a_host_that_gives_the_role_up_stands_still_until_every_replica_has_gone_on() 
     fixture.tick();
     assert!(!fixture.orders["db1"].stand_still);
 }
+
+/// The replica db3 may take the role, and has it: both masters are gone.
+fn led_by_a_replica() -> Fixture {
+    let mut settings = four();
+    settings.roles.get_mut(&crate::names::RoleName::from("writer")).unwrap().hosts.push("db3".into());
+    let mut fixture = Fixture::running(settings);
+    for host in ["db2", "db1"] {
+        fixture.report(host, |status| {
+            status.server = ServerView::Gone;
+            status.held.clear();
+        });
+    }
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    fixture
+}
+
+#[test]
+fn masters_follow_a_replica_that_became_the_writer_and_leave_it_when_one_of_them_writes_again() {
+    let mut fixture = led_by_a_replica();
+    for (host, peer) in [("db1", "192.168.8.33"), ("db2", "192.168.8.32")] {
+        fixture.report(host, |status| {
+            status.server = ServerView::Up { writable: false };
+            status.source_ip = Some(peer.parse().unwrap());
+        });
+    }
+    fixture.settle();
+    for host in ["db1", "db2", "db4"] {
+        assert_eq!(source_of(&fixture, host).as_deref(), Some("db3"), "{host}");
+        fixture.report(host, |status| status.source_ip = Some("192.168.8.36".parse().unwrap()));
+    }
+    fixture.pass(30);
+    fixture.command("move_role writer db1");
+    fixture.approached(Ok(()));
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db1");
+    assert_eq!(source_of(&fixture, "db2").as_deref(), Some("db1"), "it goes back to its peer");
+    fixture.report("db2", |status| status.source_ip = Some("192.168.8.32".parse().unwrap()));
+    fixture.settle();
+    assert_eq!(source_of(&fixture, "db2"), None, "a pair is left alone");
+}
