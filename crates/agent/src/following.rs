@@ -36,6 +36,7 @@ pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bo
         running: running(channel),
         slave_pos: progress(&gtid.binlog_state, &gtid.slave_pos),
         unreached: unreached(&channel.status),
+        applier_error: applier_error(&channel.status),
     }
 }
 
@@ -50,6 +51,11 @@ fn unreached(status: &ReplicaStatus) -> Option<Unreached> {
     // Servers put in front how often they have tried, which would be news at each look.
     let text = text.rsplit_once("essage: ").map_or(text.as_str(), |(_, message)| message);
     Some(Unreached { text: format!("{text} ({code})"), refused: LETS_NOBODY_IN.contains(code) })
+}
+
+fn applier_error(status: &ReplicaStatus) -> Option<String> {
+    let (code, text) = status.sql_error.as_ref().filter(|_| status.sql == ThreadState::No)?;
+    Some(format!("{text} ({code})"))
 }
 
 fn address(channel: &Channel) -> ServerAddress {

@@ -77,6 +77,7 @@ mod tests {
             terms,
             absolved: false,
             stand_still: false,
+            surplus: None,
             generation: 1,
         }
     }

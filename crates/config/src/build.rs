@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::resolved::{Resolved, ResolvedSection};
 use crate::section::{SectionId, SectionKind};
 use crate::settings::{
-    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
+    CheckSettings, Checks, CopyMethod, Diverged, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
     MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
 };
 use crate::value::Value;
@@ -55,6 +55,10 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         secret_file: global.path("secret_file"),
         allow_protocol1: global.flag("allow_protocol1"),
         lease: lease(&global),
+        diverged: match global.word("diverged").as_str() {
+            "merge" => Diverged::Merge,
+            _ => Diverged::Hold,
+        },
         control_address: monitor.ip("ip").map(|ip| SocketAddr::new(ip, monitor.port("port"))),
         monitor: monitor_settings,
         hosts,

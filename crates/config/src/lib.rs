@@ -41,7 +41,7 @@ pub use registry::{Kind, VARIABLES, Variable, When};
 pub use request::Request;
 pub use section::SectionKind;
 pub use settings::{
-    CheckSettings, Checks, CopyMethod, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
+    CheckSettings, Checks, CopyMethod, Diverged, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
     MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
 };
 pub use shared::shared;

@@ -181,6 +181,7 @@ const WRITER_LEASE: Kind = Kind::SecondsOrOff {
 const GRACE: Kind = Kind::Seconds { least_ms: 0, most_ms: 3_600_000 };
 const LONG: Kind = Kind::Seconds { least_ms: 0, most_ms: YEARS_MS };
 pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
+pub(crate) const DIVERGED: &[&str] = &["hold", "merge"];
 pub(crate) const MONITOR_MODES: &[&str] = &["active", "manual", "wait", "passive"];
 pub(crate) const HOST_MODES: &[&str] = &["master", "slave"];
 pub(crate) const ROLE_MODES: &[&str] = &["balanced", "exclusive"];
@@ -248,6 +249,14 @@ pub const VARIABLES: &[Variable] = &[
         "seconds a new writer applies what it received before it opens with the rest still to come; 0: as long as it takes",
     )
     .default("0")
+    .used(M)
+    .mmm3(),
+    global(
+        "diverged",
+        Kind::OneOf(DIVERGED),
+        "what becomes of a lost writer that returns with transactions nobody else has",
+    )
+    .default("hold")
     .used(M)
     .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),

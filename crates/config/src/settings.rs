@@ -29,6 +29,8 @@ pub struct Settings {
     /// Whether a monitor of 2.2.1 may give orders although a secret is set. For the agent only.
     pub allow_protocol1: bool,
     pub lease: LeaseSettings,
+    /// For the monitor only; for others the default.
+    pub diverged: Diverged,
     /// For the monitor only.
     pub monitor: Option<MonitorSettings>,
     /// Where `mmm_control` reaches the monitor; for the monitor and `mmm_control` only.
@@ -63,6 +65,15 @@ pub struct LeaseSettings {
     pub failover_grace: Duration,
     /// How long a new writer applies what it received before it opens all the same; zero: as long as it takes. For the monitor only.
     pub promote_apply_timeout: Duration,
+}
+
+/// What becomes of a lost writer that returns with transactions which nobody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Diverged {
+    /// It waits for the operator.
+    Hold,
+    /// The new writer gets them, where they don't conflict.
+    Merge,
 }
 
 /// What becomes of a writer whose lease ends while it reaches nobody.

@@ -7,6 +7,7 @@
 mod agent;
 mod check;
 mod cluster;
+pub mod diverged;
 pub mod doctor;
 pub mod following;
 mod gtid;
@@ -38,5 +39,5 @@ pub use message::{
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};
 pub use semi_sync::{Hanging, SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSource, SourceReading};
-pub use settings::{HostMode, HostSettings, RoleMode, RoleSettings, Settings};
+pub use settings::{Diverged, HostMode, HostSettings, RoleMode, RoleSettings, Settings};
 pub use state::{HostState, Mode, UnknownWord};

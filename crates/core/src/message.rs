@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diverged::{Saved, Surplus};
 use crate::doctor::Checkup;
 use crate::following::{Junction, Source};
 use crate::gtid::{GtidView, Received};
@@ -101,6 +102,9 @@ pub struct Order {
     /// so that the replicas find their place at the end of this log.
     #[serde(default)]
     pub stand_still: bool,
+    /// What this host has and nobody else: to be saved before its logs are purged.
+    #[serde(default)]
+    pub surplus: Option<Box<Surplus>>,
     /// How often the monitor's own state had been written: a monitor that shows less than before has lost something.
     pub generation: u64,
 }
@@ -118,6 +122,7 @@ impl Order {
             self.terms,
             self.absolved,
             self.stand_still,
+            &self.surplus,
         ) == (
             &other.state,
             &other.roles,
@@ -128,6 +133,7 @@ impl Order {
             other.terms,
             other.absolved,
             other.stand_still,
+            &other.surplus,
         )
     }
 }
@@ -337,6 +343,12 @@ pub struct AgentStatus {
     /// How a server that ended waited for acknowledgements, until it opens as the writer again.
     #[serde(default)]
     pub semi_sync_end: Option<SemiSyncEnd>,
+    /// Why its replication applies nothing, where that ended with an error.
+    #[serde(default)]
+    pub applier_error: Option<String>,
+    /// What was saved of the transactions that nobody else has.
+    #[serde(default)]
+    pub saved: Option<Box<Saved>>,
     pub uptime: Duration,
     pub boot_id: String,
 }

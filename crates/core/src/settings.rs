@@ -49,6 +49,16 @@ pub struct RoleSettings {
     pub prefer: Option<HostName>,
 }
 
+/// What becomes of a lost writer that returns with transactions which nobody else has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Diverged {
+    /// It waits for the operator.
+    #[default]
+    Hold,
+    /// The new writer receives them, as long as none of them is in conflict with what it has.
+    Merge,
+}
+
 /// Everything that rules the monitor's decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -74,6 +84,7 @@ pub struct Settings {
     pub leases_run_out: bool,
     /// How long the role waits for a writer's server that has ended and may be restarted in place.
     pub failover_grace: Duration,
+    pub diverged: Diverged,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
 }

@@ -43,6 +43,7 @@ pub(crate) fn cluster() -> Cluster {
         terms: LeaseTerms::default(),
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        diverged: mmm_core::Diverged::default(),
         approach_limit: Duration::from_secs(10),
     };
     let found = FoundState::Lost(None, "there is no state file yet".to_owned());

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use mmm_config::{Checks, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, WriterIsolated};
+use mmm_config::{
+    Checks, Diverged, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, WriterIsolated,
+};
 use mmm_core::lease::LeaseLength;
 use mmm_core::{CheckKind, HostName, HostSettings, Isolated, LeaseTerms, RoleName, RoleSettings, Settings};
 use mmm_daemon::LogSettings;
@@ -162,6 +164,10 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         terms: lease_terms(&config.lease)?,
         leases_run_out: !config.lease.writer_lease.is_zero(),
         failover_grace: config.lease.failover_grace,
+        diverged: match config.diverged {
+            Diverged::Hold => mmm_core::Diverged::Hold,
+            Diverged::Merge => mmm_core::Diverged::Merge,
+        },
         approach_limit: APPROACH_LIMIT,
     })
 }

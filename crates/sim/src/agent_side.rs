@@ -462,6 +462,7 @@ impl World {
             running: Running { receives: host.server.receiving, applies: host.server.applying },
             slave_pos: String::new(),
             unreached: None,
+            applier_error: None,
         };
         let asked = host.clock.read(asked);
         self.tell_agent(name, AgentEvent::ReplicaSeen(Some(view), asked));

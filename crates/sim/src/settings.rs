@@ -89,6 +89,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         terms: LeaseTerms { length: lease_length(shape), fence_hung_server: true, ..LeaseTerms::default() },
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        diverged: mmm_core::Diverged::default(),
         approach_limit: Duration::from_secs(2),
     }
 }

@@ -164,6 +164,7 @@ async fn a_monitor_that_falls_silent_loses_the_session_but_not_yet_its_place() {
         terms,
         absolved: false,
         stand_still: false,
+        surplus: None,
         generation: 1,
     };
     scene.send(ToAgent::Order(order.clone())).await;

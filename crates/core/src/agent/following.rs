@@ -38,6 +38,8 @@ pub struct ReplicaView {
     pub slave_pos: String,
     /// Why the source can't be had, while it is tried again and again.
     pub unreached: Option<Unreached>,
+    /// Why nothing is applied, where that ended with an error.
+    pub applier_error: Option<String>,
 }
 
 /// What came of the last attempt of a replica to reach its source.
@@ -82,6 +84,10 @@ impl AgentMind {
             self.following.looked = true;
             self.following.view = view;
         }
+    }
+
+    pub(super) fn applier_error(&self) -> Option<String> {
+        self.view().and_then(|view| view.applier_error.clone())
     }
 
     /// Another writer is another question.

@@ -237,6 +237,7 @@ impl AgentMind {
             terms: LeaseTerms::default(),
             absolved: false,
             stand_still: false,
+            surplus: None,
             generation: 0,
         };
         if before.is_some_and(|before| before.asks_the_same(&order)) {

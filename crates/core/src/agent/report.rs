@@ -95,6 +95,9 @@ impl AgentMind {
             astray: self.astray(),
             semi_sync: self.semi_sync(),
             semi_sync_end: self.semi_sync_end(),
+            applier_error: self.applier_error(),
+            // Filled in by the shell, which saves them.
+            saved: None,
             // Both belong to the host and are filled in by the shell when it sends.
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),

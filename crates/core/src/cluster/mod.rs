@@ -7,6 +7,7 @@ mod choice;
 mod command;
 mod event;
 mod followers;
+mod holds;
 mod host;
 mod keeper;
 mod lease;
@@ -21,6 +22,7 @@ mod show;
 mod show_lease;
 mod slots;
 mod startup;
+mod surplus;
 mod transition;
 
 #[cfg(test)]
@@ -242,8 +244,8 @@ impl Cluster {
             self.record_protocol1_writer(now, actions);
             self.settle_leftovers(now, actions);
             self.keeper.save(now, actions);
-            self.lift_holds(actions);
             self.watch_semi_sync(actions);
+            self.tend_holds(now, actions);
             self.send_orders(now, actions);
             self.save_status(actions);
         }
@@ -501,6 +503,7 @@ impl Cluster {
                 self.keeper.absolved.get(name).is_some_and(|boot| *boot == host.agent.status.boot_id)
             }),
             stand_still: self.is_to_stand_still(name),
+            surplus: self.held_surplus(name).cloned().map(Box::new),
             generation: self.keeper.generation(),
         }
     }

@@ -20,6 +20,10 @@ pub(super) struct Facts {
     pub(super) backlog: bool,
     /// Its agent has found that it can't follow the active master: no witness is needed for that.
     pub(super) refused: bool,
+    /// It was lost as the writer and has transactions that nobody else has.
+    pub(super) diverged: bool,
+    /// It was lost as the writer, and its transactions have not been compared yet.
+    pub(super) uncompared: bool,
     pub(super) is_active_master: bool,
     /// The agent of the active master says that its server is well.
     pub(super) vouched: bool,
@@ -51,6 +55,7 @@ pub enum Rule {
     ServerLost,
     LeaseRanOut,
     BackWithLease,
+    Diverged,
     ReplicationBroken,
     ReplicationBehind,
     LostWhileAwaitingRecovery,
@@ -107,6 +112,9 @@ fn judge_online(facts: &Facts) -> Option<(Rule, HostState)> {
     if !facts.alive() {
         return None;
     }
+    if facts.diverged && !facts.is_active_master {
+        return Some((Rule::Diverged, HostState::ReplicationFail));
+    }
     if facts.refused && !facts.is_active_master {
         return Some((Rule::ReplicationBroken, HostState::ReplicationFail));
     }
@@ -127,7 +135,10 @@ fn judge_awaiting(facts: &Facts) -> Option<(Rule, HostState)> {
     if !facts.alive() {
         return Some((Rule::LostWhileAwaitingRecovery, HostState::HardOffline));
     }
-    if !facts.replicates() {
+    if facts.diverged {
+        return Some((Rule::Diverged, HostState::ReplicationFail));
+    }
+    if !facts.replicates() || facts.uncompared {
         return None;
     }
     let auto = !facts.auto_set_online.is_zero();
@@ -149,6 +160,9 @@ fn judge_offline(facts: &Facts) -> Option<(Rule, HostState)> {
     if !facts.alive() || facts.lease_lost {
         return None;
     }
+    if facts.diverged {
+        return Some((Rule::Diverged, HostState::ReplicationFail));
+    }
     if facts.there_is_an_active_master || !facts.may_be_active_master {
         if !facts.threads {
             return Some((Rule::BackWithBrokenReplication, HostState::ReplicationFail));
@@ -166,6 +180,13 @@ fn judge_replication(facts: &Facts) -> Option<(Rule, HostState)> {
     }
     if !facts.alive() {
         return Some((Rule::LostWhileReplicationBad, HostState::HardOffline));
+    }
+    if facts.diverged {
+        return (facts.state == HostState::ReplicationDelay)
+            .then_some((Rule::Diverged, HostState::ReplicationFail));
+    }
+    if facts.uncompared {
+        return None;
     }
     if facts.replicates() || (!facts.peer_online && !facts.refused) {
         if facts.flapping {
@@ -193,6 +214,8 @@ mod tests {
             threads: true,
             backlog: true,
             refused: false,
+            diverged: false,
+            uncompared: false,
             is_active_master: false,
             vouched: false,
             holds_lease: false,
@@ -363,6 +386,34 @@ mod tests {
             next(&Facts { refused: true, threads: false, ..well(HardOffline) }),
             Some(ReplicationFail)
         );
+    }
+
+    #[test]
+    fn a_lost_writer_is_compared_before_it_is_online() {
+        let uncompared = Facts {
+            uncompared: true,
+            quick_return: Some(Duration::from_secs(3)),
+            auto_set_online: Duration::from_secs(1),
+            ..well(HardOffline)
+        };
+        assert_eq!(next(&uncompared), Some(AwaitingRecovery));
+        for state in [AwaitingRecovery, ReplicationFail, ReplicationDelay] {
+            assert_eq!(next(&Facts { state, ..uncompared }), None);
+            assert_eq!(next(&Facts { state, uncompared: false, ..uncompared }), Some(Online));
+        }
+    }
+
+    #[test]
+    fn transactions_that_nobody_else_has_keep_a_host_in_replication_fail() {
+        for state in [Online, HardOffline, AwaitingRecovery, ReplicationDelay] {
+            let facts = Facts { diverged: true, ..well(state) };
+            assert_eq!(judge(&facts), Some((Rule::Diverged, ReplicationFail)), "{state}");
+        }
+        let facts = Facts { diverged: true, peer_online: false, ..well(ReplicationFail) };
+        assert_eq!(next(&facts), None);
+        assert_eq!(next(&Facts { mysql: false, ..facts }), Some(HardOffline));
+        assert_eq!(next(&Facts { is_active_master: true, diverged: true, ..well(Online) }), None);
+        assert_eq!(next(&Facts { diverged: true, ..well(AdminOffline) }), None);
     }
 
     #[test]

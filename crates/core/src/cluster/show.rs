@@ -70,13 +70,7 @@ impl Cluster {
                 "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"
             ));
         }
-        if let Some((old, _)) =
-            self.slots.values().find_map(|slot| slot.hold_from.as_ref().zip(slot.holder.as_ref()))
-        {
-            warnings.push(format!(
-                "Warning: replication from {old}, which was lost as the writer, is held until its transactions have been compared"
-            ));
-        }
+        warnings.extend(self.hold_warning());
         warnings
     }
 

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::holds::Held;
 use super::host::Kill;
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
-use crate::gtid::{Comparison, compare_own};
 use crate::lease::{Ended, Epoch, Proof};
 use crate::message::{LogPosition, Promotion, Takeover};
 use crate::moment::Moment;
@@ -43,7 +43,8 @@ pub(super) struct Slot {
     pub(super) last: Option<HostName>,
     /// The writer that was lost, until its transactions have been compared.
     pub(super) hold_from: Option<HostName>,
-    pub(super) warned_divergence: bool,
+    /// What came of comparing them.
+    pub(super) held: Held,
 }
 
 impl Cluster {
@@ -194,6 +195,7 @@ impl Cluster {
         proof: Proof,
         actions: &mut Vec<Action>,
     ) {
+        self.tell_of_surplus(holder, actions);
         let Some(slot) = self.slots.get(role) else { return };
         let takeover = self.takeover(slot, holder);
         let last =
@@ -203,7 +205,7 @@ impl Cluster {
         let Some(slot) = self.slots.get_mut(role) else { return };
         if last.is_some() {
             slot.hold_from = last.filter(|_| takeover == Takeover::Lost && holds);
-            slot.warned_divergence = false;
+            slot.held = Held::default();
         }
         let how = match &takeover {
             Takeover::Keep => "which had it before".to_owned(),
@@ -302,57 +304,6 @@ impl Cluster {
                     format!("Couldn't kill host '{name}': {why}. Trying again in {} s", KILL_RETRY.as_secs()),
                 ));
             }
-        }
-    }
-
-    /// Lets replication from a lost writer go on once all that it wrote is known to be on the new one.
-    pub(super) fn lift_holds(&mut self, actions: &mut Vec<Action>) {
-        let Some((role, slot)) =
-            self.slots.iter_mut().find(|(role, _)| *role.name() == self.settings.active_master_role)
-        else {
-            return;
-        };
-        let (Some(old), Some(new), Some(grant)) = (&slot.hold_from, &slot.holder, &mut slot.grant) else {
-            return;
-        };
-        let (Some(old_host), Some(new_host)) = (self.hosts.get(old), self.hosts.get(new)) else { return };
-        let (old_status, new_status) = (&old_host.agent.status, &new_host.agent.status);
-        let closed = old_host.agent.connected
-            && old_status.server == crate::message::ServerView::Up { writable: false }
-            && !old_status.held.contains(role);
-        let caught_up = new_host.agent.connected && new_status.server.is_writable() && new_status.holding;
-        if !closed || !caught_up {
-            return;
-        }
-        let (Some(old_gtid), Some(new_gtid)) = (&old_status.gtid, &new_status.gtid) else { return };
-        match compare_own(old_gtid, new_gtid) {
-            Comparison::Contained => {
-                let text = format!("All that '{old}' wrote is on '{new}': '{new}' replicates from it again");
-                actions.push(Action::log(LogLevel::Info, text));
-                grant.hold = false;
-                slot.hold_from = None;
-            }
-            Comparison::Missing(count) if !slot.warned_divergence => {
-                slot.warned_divergence = true;
-                actions.push(Action::log(
-                    LogLevel::Fatal,
-                    format!(
-                        "Host '{old}' wrote transactions that '{new}' never received (its log is {count} sequence numbers ahead: '{}' against '{}'). Replication from '{old}' stays stopped: compare the data, carry over by hand what is needed, and rebuild '{old}' from '{new}'",
-                        old_gtid.binlog_state, new_gtid.slave_pos
-                    ),
-                ));
-            }
-            Comparison::Unreadable if !slot.warned_divergence => {
-                slot.warned_divergence = true;
-                actions.push(Action::log(
-                    LogLevel::Error,
-                    format!(
-                        "The GTID positions of '{old}' ('{}') and '{new}' ('{}') can't be compared: replication from '{old}' stays stopped",
-                        old_gtid.binlog_state, new_gtid.slave_pos
-                    ),
-                ));
-            }
-            Comparison::Missing(_) | Comparison::Unreadable | Comparison::NotYet => {}
         }
     }
 }

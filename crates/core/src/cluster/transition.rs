@@ -3,6 +3,7 @@
 use super::rules::{Facts, QUICK_RETURN, Rule, judge};
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
+use crate::diverged::Surplus;
 use crate::moment::Moment;
 use crate::names::HostName;
 use crate::state::HostState;
@@ -32,6 +33,8 @@ impl Cluster {
             mysql: host.server_well(trap, now),
             threads: host.good(CheckKind::RepThreads) && !host.is_refused(),
             refused: host.is_refused(),
+            diverged: self.is_diverged(name),
+            uncompared: self.is_uncompared(name),
             backlog: host.good(CheckKind::RepBacklog),
             is_active_master: self.active_master() == Some(name),
             vouched: host.vouched(),
@@ -89,6 +92,11 @@ impl Cluster {
                 facts.flap_duration.as_secs(),
                 facts.checks_unchanged_for.as_secs()
             ),
+            Rule::Diverged => {
+                let counted =
+                    self.held_surplus(name).map_or_else(|| "transactions".to_owned(), Surplus::counted);
+                format!("{change}: {counted} nobody else has")
+            }
             Rule::ReplicationWellButFlapping => format!("{change} (host is flapping)"),
             Rule::ReplicationBroken
             | Rule::ReplicationBehind

@@ -215,6 +215,7 @@ fn order(number: u64, labels: &[&str], active_master: &str) -> Order {
         terms: LeaseTerms::default(),
         absolved: false,
         stand_still: false,
+        surplus: None,
         generation: 1,
     }
 }

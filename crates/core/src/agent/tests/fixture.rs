@@ -334,6 +334,7 @@ impl Fixture {
             terms: self.terms,
             absolved: false,
             stand_still: false,
+            surplus: None,
             generation: 1,
         }));
     }

@@ -23,6 +23,7 @@ fn view(host: &str) -> ReplicaView {
         running: Running::BOTH,
         slave_pos: "0-12-40".to_owned(),
         unreached: None,
+        applier_error: None,
     }
 }
 

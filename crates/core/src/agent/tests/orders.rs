@@ -247,6 +247,7 @@ fn a_hold_outlives_a_time_without_any_writer() {
         terms: LeaseTerms::default(),
         absolved: false,
         stand_still: false,
+        surplus: None,
         generation: 1,
     };
     fixture.step(AgentEvent::Ordered(nobody.clone()));

@@ -64,6 +64,7 @@ pub(super) fn pair() -> Settings {
         terms: LeaseTerms::default(),
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        diverged: crate::settings::Diverged::default(),
         approach_limit: Duration::from_secs(3),
     }
 }

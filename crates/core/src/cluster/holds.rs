@@ -1,0 +1,249 @@
+//! Replication from a lost writer: held until what that one has was compared with what the new one has, then lifted, or held on
+//! with the names of what nobody else has.
+
+use std::time::Duration;
+
+use super::slots::Slot;
+use super::surplus::{Compared, compare};
+use super::{Action, Cluster, LogLevel};
+use crate::diverged::Surplus;
+use crate::message::ServerView;
+use crate::moment::Moment;
+use crate::names::{HostName, Role};
+use crate::settings::Diverged;
+
+/// An error that was there before the new writer began to receive counts for nothing; agents look each second.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What is known of the transactions of a lost writer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Held {
+    #[default]
+    Uncompared,
+    /// It told something that can't be compared.
+    Unreadable,
+    Diverged(Surplus),
+    /// The new writer is to receive them.
+    Merging {
+        surplus: Surplus,
+        /// When it was first heard to receive again.
+        since: Option<Moment>,
+    },
+}
+
+impl Held {
+    fn surplus(&self) -> Option<&Surplus> {
+        match self {
+            Self::Diverged(surplus) | Self::Merging { surplus, .. } => Some(surplus),
+            Self::Uncompared | Self::Unreadable => None,
+        }
+    }
+}
+
+/// Both sides of a hold, where both can be compared.
+struct Pair {
+    role: Role,
+    old: HostName,
+    new: HostName,
+    compared: Compared,
+}
+
+impl Cluster {
+    /// The slot of the writer role while replication from a lost writer is held.
+    fn hold(&self) -> Option<(&Role, &Slot, &HostName)> {
+        let role = self.writer_role()?;
+        let slot = self.slots.get(role)?;
+        Some((role, slot, slot.hold_from.as_ref()?))
+    }
+
+    fn held(&mut self, role: &Role) -> Option<&mut Slot> {
+        self.slots.get_mut(role)
+    }
+
+    fn hold_of(&self, name: &HostName) -> Option<&Held> {
+        self.hold().filter(|(_, _, old)| *old == name).map(|(_, slot, _)| &slot.held)
+    }
+
+    /// What a lost writer has and nobody else.
+    pub(super) fn held_surplus(&self, name: &HostName) -> Option<&Surplus> {
+        self.hold_of(name).and_then(Held::surplus)
+    }
+
+    /// Whether it must not become ONLINE beside the writer that took its place. Where there is none it is no worse than others
+    /// that are not.
+    fn is_measured_by_another(&self, name: &HostName) -> bool {
+        self.active_master().is_some_and(|master| master != name)
+    }
+
+    pub(super) fn is_diverged(&self, name: &HostName) -> bool {
+        let diverged = self.hold_of(name).is_some_and(|held| *held != Held::Uncompared);
+        diverged && self.is_measured_by_another(name)
+    }
+
+    pub(super) fn is_uncompared(&self, name: &HostName) -> bool {
+        // An agent of 2.2.1 tells no positions.
+        self.hold_of(name) == Some(&Held::Uncompared)
+            && self.is_measured_by_another(name)
+            && !self.speaks_protocol1(name)
+    }
+
+    pub(super) fn tend_holds(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Some(pair) = self.pair() else { return };
+        let Some(slot) = self.held(&pair.role) else { return };
+        match (pair.compared.clone(), slot.held.clone()) {
+            (Compared::NotYet, _) => {}
+            (Compared::Contained, held) => self.lift(&pair, &held, actions),
+            (Compared::Unreadable, Held::Uncompared) => {
+                slot.held = Held::Unreadable;
+                self.tell_unreadable(&pair, actions);
+            }
+            (Compared::Unreadable, _) => {}
+            (Compared::Has(surplus), Held::Uncompared | Held::Unreadable) => {
+                slot.held = Held::Diverged(surplus.clone());
+                Self::tell_diverged(&pair, &surplus, actions);
+                if self.settings.diverged == Diverged::Merge {
+                    self.begin_merge(&pair.role, "diverged merge", actions);
+                }
+            }
+            (Compared::Has(surplus), Held::Diverged(_)) => slot.held = Held::Diverged(surplus),
+            (Compared::Has(surplus), Held::Merging { since, .. }) => {
+                slot.held = Held::Merging { surplus, since };
+                self.watch_merge(now, &pair, actions);
+            }
+        }
+    }
+
+    /// Both hosts, as soon as each can be asked for what it has: the old one is closed, and the new one has caught up.
+    fn pair(&self) -> Option<Pair> {
+        let (role, slot, old) = self.hold()?;
+        let new = slot.holder.as_ref()?;
+        slot.grant.as_ref()?;
+        let (old_host, new_host) = (self.hosts.get(old)?, self.hosts.get(new)?);
+        let merging = matches!(slot.held, Held::Merging { .. });
+        let (old_status, new_status) = (&old_host.agent.status, &new_host.agent.status);
+        let closed = old_host.agent.connected
+            && old_status.server == (ServerView::Up { writable: false })
+            && !old_status.held.contains(role);
+        let caught_up =
+            new_host.agent.connected && new_status.server.is_writable() && (new_status.holding || merging);
+        let (old_gtid, new_gtid) = (old_status.gtid.as_ref()?, new_status.gtid.as_ref()?);
+        (closed && caught_up).then(|| Pair {
+            role: role.clone(),
+            old: old.clone(),
+            new: new.clone(),
+            compared: compare(old_gtid, new_gtid),
+        })
+    }
+
+    fn lift(&mut self, pair: &Pair, held: &Held, actions: &mut Vec<Action>) {
+        let Pair { role, old, new, .. } = pair;
+        let text = match held {
+            Held::Merging { surplus, .. } => {
+                format!("The {} of '{old}' that nobody else had are on '{new}' now", surplus.counted())
+            }
+            _ => format!("All that '{old}' wrote is on '{new}': '{new}' replicates from it again"),
+        };
+        actions.push(Action::log(LogLevel::Info, text));
+        let Some(slot) = self.held(role) else { return };
+        slot.hold_from = None;
+        slot.held = Held::default();
+        if let Some(grant) = &mut slot.grant {
+            grant.hold = false;
+        }
+    }
+
+    fn tell_diverged(pair: &Pair, surplus: &Surplus, actions: &mut Vec<Action>) {
+        let Pair { old, new, .. } = pair;
+        let counted = surplus.counted();
+        actions.push(Action::log(
+            LogLevel::Fatal,
+            format!(
+                "Host '{old}' has {counted} nobody else has ({}): '{new}' never received them. Replication from '{old}' stays stopped. `mmm_control diverged {old}` lists them, `mmm_control rejoin {old}` says what can be done",
+                surplus.transactions
+            ),
+        ));
+    }
+
+    fn tell_unreadable(&self, pair: &Pair, actions: &mut Vec<Action>) {
+        let Pair { old, new, .. } = pair;
+        let said = |name: &HostName| {
+            let gtid = self.hosts.get(name).and_then(|host| host.agent.status.gtid.as_ref());
+            gtid.map(|gtid| format!("{} {}", gtid.binlog_state, gtid.slave_pos)).unwrap_or_default()
+        };
+        let text = format!(
+            "What '{old}' has ('{}') and what '{new}' has ('{}') can't be compared: replication from '{old}' stays stopped",
+            said(old).trim(),
+            said(new).trim()
+        );
+        actions.push(Action::log(LogLevel::Error, text));
+    }
+
+    /// Lets the new writer receive what nobody but the lost one has.
+    fn begin_merge(&mut self, role: &Role, why: &str, actions: &mut Vec<Action>) {
+        let Some(slot) = self.held(role) else { return };
+        let (Held::Diverged(surplus), Some(old), Some(new)) = (&slot.held, &slot.hold_from, &slot.holder)
+        else {
+            return;
+        };
+        let text = format!("'{new}' receives the {} that only '{old}' has ({why})", surplus.counted());
+        actions.push(Action::log(LogLevel::Warn, text));
+        slot.held = Held::Merging { surplus: surplus.clone(), since: None };
+        if let Some(grant) = &mut slot.grant {
+            grant.hold = false;
+        }
+    }
+
+    /// A transaction that is in conflict ends the merge.
+    fn watch_merge(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) {
+        let Some(status) = self.hosts.get(&pair.new).map(|host| &host.agent.status) else { return };
+        let (holding, error) = (status.holding, status.applier_error.clone());
+        let Some(slot) = self.held(&pair.role) else { return };
+        let Held::Merging { surplus, since } = &mut slot.held else { return };
+        if holding {
+            return;
+        }
+        let since = *since.get_or_insert(now);
+        let Some(error) = error.filter(|_| now.since(since) >= SETTLED) else { return };
+        slot.held = Held::Diverged(surplus.clone());
+        if let Some(grant) = &mut slot.grant {
+            grant.hold = true;
+        }
+        let Pair { old, new, .. } = pair;
+        let text = format!(
+            "'{new}' can't apply what only '{old}' has: {error}. Replication from '{old}' is held again: resolve the conflict on '{new}' and try again (`mmm_control rejoin --merge {old}`), or carry over by hand what is needed and rebuild '{old}' from '{new}'"
+        );
+        actions.push(Action::log(LogLevel::Fatal, text));
+    }
+
+    /// A host that is promoted with what nobody else has is told of: what the others did meanwhile may be in conflict with it.
+    pub(super) fn tell_of_surplus(&self, host: &HostName, actions: &mut Vec<Action>) {
+        let Some(surplus) = self.held_surplus(host) else { return };
+        let text = format!(
+            "Host '{host}' is promoted with {} nobody else has ({}), since nobody else can be: compare the data of all hosts",
+            surplus.counted(),
+            surplus.transactions
+        );
+        actions.push(Action::log(LogLevel::Fatal, text));
+    }
+
+    /// For `show`.
+    pub(super) fn hold_warning(&self) -> Option<String> {
+        let (_, slot, old) = self.hold()?;
+        slot.holder.as_ref()?;
+        let begin = format!("Warning: replication from {old}, which was lost as the writer, is held");
+        Some(match &slot.held {
+            Held::Uncompared => format!("{begin} until its transactions have been compared"),
+            Held::Unreadable => format!("{begin}: its positions can't be compared with the new writer's"),
+            Held::Diverged(surplus) => format!(
+                "{begin}: it has {} nobody else has ({}); see mmm_control diverged {old}",
+                surplus.counted(),
+                surplus.transactions
+            ),
+            Held::Merging { surplus, .. } => format!(
+                "Warning: the {} that only {old} has are being applied to {}",
+                surplus.counted(),
+                slot.holder.as_ref()?
+            ),
+        })
+    }
+}
