@@ -62,7 +62,8 @@ fn an_old_master_with_more_data_does_not_feed_the_new_one() {
     // The other direction works: the old master has what the new one writes.
     lab.sql(M2, "INSERT INTO lab.probe VALUES (999999999, 13)").unwrap();
     lab.wait_replicated(M2, M1, SOON).unwrap();
-    lab.expect_writer(M2, &["writer", "reader"]);
+    lab.expect_writer(M2, &["writer", "reader", "reader"]);
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
 }
 
 #[test]

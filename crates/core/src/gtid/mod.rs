@@ -76,6 +76,15 @@ fn parse_place(text: &str) -> Option<(&str, u64, u64)> {
     Some((base, number.parse().ok()?, position.parse().ok()?))
 }
 
+impl LogSeen {
+    /// What [`LogSeen`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (text, more_follows) = text.strip_suffix(MORE).map_or((text, false), |text| (text, true));
+        let (file, position) = text.strip_prefix(LOG)?.rsplit_once(':')?;
+        Some(Self { file: file.to_owned(), position: position.parse().ok()?, more_follows })
+    }
+}
+
 fn compare_logs(end: &str, seen: &str) -> Comparison {
     if end == LOG || seen.is_empty() || seen == LOG {
         return Comparison::NotYet;

@@ -55,6 +55,12 @@ impl GtidSet {
         (!(positions && sets)).then_some(set)
     }
 
+    /// Reads what [`fmt::Display`] wrote: there `0-12-41` is one transaction, and not all up to it.
+    pub fn parse_shown(text: &str) -> Option<Self> {
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        parts.map(parse_range).try_fold(Self::default(), |set, range| Some(set.union(&range?)))
+    }
+
     fn take_in_mysql(&mut self, part: &str) -> Option<()> {
         let mut words = part.split(':');
         let uuid = words.next().filter(|word| is_uuid(word))?.to_ascii_lowercase();
@@ -193,6 +199,17 @@ pub(super) fn parse_position(text: &str) -> Option<(Origin, u64)> {
     parts.next().is_none().then_some((Origin::Server { domain, server }, sequence))
 }
 
+/// `0-12-41..43` or `0-12-41`, or what `MySQL` writes.
+fn parse_range(text: &str) -> Option<GtidSet> {
+    if text.contains(':') {
+        return GtidSet::parse(text);
+    }
+    let (first, to) = text.split_once("..").map_or((text, None), |(first, to)| (first, Some(to)));
+    let (origin, from) = parse_position(first)?;
+    let to = to.map_or(Some(from), |to| to.parse().ok())?;
+    (from > 0 && from <= to).then(|| GtidSet(BTreeMap::from([(origin, vec![(from, to)])])))
+}
+
 fn is_uuid(word: &str) -> bool {
     let lengths = word.split('-').map(str::len);
     lengths.eq([8, 4, 4, 4, 12]) && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
@@ -324,6 +341,7 @@ mod tests {
         ) {
             let (a, b) = (build(&left, mysql), build(&right, mysql));
             prop_assert_eq!(a.count(), left.len() as u64);
+            prop_assert_eq!(GtidSet::parse_shown(&a.to_string()), Some(a.clone()));
             prop_assert_eq!(a.union(&b), build(&left.union(&right).copied().collect(), mysql));
             prop_assert_eq!(a.minus(&b), build(&left.difference(&right).copied().collect(), mysql));
             prop_assert_eq!(a.intersection(&b), build(&left.intersection(&right).copied().collect(), mysql));
