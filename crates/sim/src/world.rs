@@ -430,6 +430,9 @@ impl World {
                 lines.push(format!("confirm_dead --yes {name}"));
             } else if cluster.state_of(name.as_str()) == Some(HostState::AdminOffline) {
                 lines.push(format!("set_online {name}"));
+            } else if cluster.state_of(name.as_str()) == Some(HostState::ReplicationFail) {
+                // Nothing is in conflict here. Where there is nothing to merge, nothing is done.
+                lines.push(format!("rejoin --merge {name}"));
             }
         }
         for line in lines {

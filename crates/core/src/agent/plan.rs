@@ -42,6 +42,7 @@ impl AgentMind {
     fn note_begin(&mut self, now: Moment, step: &Step) {
         match step {
             Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
+            Step::StopReceiving => self.memory.holding = true,
             Step::StopReplication => self.memory.stopped_for_offline = true,
             _ => self.note_following(step),
         }
@@ -219,8 +220,14 @@ impl AgentMind {
         if !offline && self.memory.stopped_for_offline {
             return Some(Step::StartReplication);
         }
-        if !self.memory.holding || offline {
+        if offline {
             return None;
+        }
+        if !self.memory.holding {
+            // The monitor wants it held after all: what was to be received is in conflict with what is here.
+            let hold =
+                self.leased_promotion().is_some_and(|promotion| promotion.hold) && self.has_caught_up();
+            return (hold && self.receiving.is_some()).then_some(Step::StopReceiving);
         }
         let order = self.memory.order.as_ref();
         // While there is no writer at all nothing has been compared yet: only another writer, or the monitor's word,

@@ -33,6 +33,8 @@ New in MMM 3:
     show --long                       - with the writer's lease, and why the role is where it is
     confirm_dead <host>               - your word that host <host> is off: another may take its role
     set_offline --force <host>        - also when nobody can take over the writer role
+    diverged [<host>]                 - list transactions that only host <host> has
+    rejoin [--merge] <host>           - what host <host> needs to join again; --merge: do it
     doctor [<host>|all]               - look for what would go wrong in a bad night
     --json show|checks|mode           - the same as JSON
 ";
@@ -63,7 +65,7 @@ impl Cluster {
             ["set_active"] => self.switch_mode(Mode::Active, actions),
             ["set_manual"] => self.switch_mode(Mode::Manual, actions),
             ["set_passive"] => self.switch_mode(Mode::Passive, actions),
-            ["set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead", ..]
+            ["set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead" | "rejoin", ..]
                 if !self.has_started() =>
             {
                 "ERROR: The monitor has not finished its initial checks. Try again in some seconds."
@@ -84,6 +86,10 @@ impl Cluster {
                 // The answer comes when the target has caught up.
                 None => return,
             },
+            ["diverged"] => self.diverged(None),
+            ["diverged", host] => self.diverged(Some(host)),
+            ["rejoin", "--merge", host] | ["rejoin", host, "--merge"] => self.rejoin_by_merge(host, actions),
+            ["rejoin", host] => self.rejoin(host),
             ["confirm_dead", host] => self.confirm_dead(now, host, false, actions),
             ["confirm_dead", "--yes", host] => self.confirm_dead(now, host, true, actions),
             ["set_ip", ip, host] => self.set_ip(ip, host, actions),
@@ -117,8 +123,14 @@ impl Cluster {
             | HostState::HardOffline
             | HostState::ReplicationDelay
             | HostState::ReplicationFail => {
+                let why = match self.counted_surplus(&name.into()) {
+                    Some(counted) => {
+                        format!(" It has {counted} nobody else has: see `mmm_control rejoin {name}`.")
+                    }
+                    None => String::new(),
+                };
                 return format!(
-                    "ERROR: Host '{name}' is '{}' at the moment. It can't be switched to ONLINE.",
+                    "ERROR: Host '{name}' is '{}' at the moment. It can't be switched to ONLINE.{why}",
                     host.state
                 );
             }
@@ -370,7 +382,7 @@ impl Cluster {
     }
 }
 
-fn unknown_host(name: &str) -> String {
+pub(super) fn unknown_host(name: &str) -> String {
     format!("ERROR: Unknown host name '{name}'!")
 }
 

@@ -56,17 +56,17 @@ impl Cluster {
         Some((role, slot, slot.hold_from.as_ref()?))
     }
 
-    fn held(&mut self, role: &Role) -> Option<&mut Slot> {
+    fn slot_of(&mut self, role: &Role) -> Option<&mut Slot> {
         self.slots.get_mut(role)
     }
 
-    fn hold_of(&self, name: &HostName) -> Option<&Held> {
+    pub(super) fn held_of(&self, name: &HostName) -> Option<&Held> {
         self.hold().filter(|(_, _, old)| *old == name).map(|(_, slot, _)| &slot.held)
     }
 
     /// What a lost writer has and nobody else.
     pub(super) fn held_surplus(&self, name: &HostName) -> Option<&Surplus> {
-        self.hold_of(name).and_then(Held::surplus)
+        self.held_of(name).and_then(Held::surplus)
     }
 
     /// Whether it must not become ONLINE beside the writer that took its place. Where there is none it is no worse than others
@@ -76,28 +76,27 @@ impl Cluster {
     }
 
     pub(super) fn is_diverged(&self, name: &HostName) -> bool {
-        let diverged = self.hold_of(name).is_some_and(|held| *held != Held::Uncompared);
+        let diverged = self.held_of(name).is_some_and(|held| *held != Held::Uncompared);
         diverged && self.is_measured_by_another(name)
     }
 
     pub(super) fn is_uncompared(&self, name: &HostName) -> bool {
         // An agent of 2.2.1 tells no positions.
-        self.hold_of(name) == Some(&Held::Uncompared)
+        self.held_of(name) == Some(&Held::Uncompared)
             && self.is_measured_by_another(name)
             && !self.speaks_protocol1(name)
     }
 
     pub(super) fn tend_holds(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let Some(pair) = self.pair() else { return };
-        let Some(slot) = self.held(&pair.role) else { return };
+        let Some(slot) = self.slot_of(&pair.role) else { return };
         match (pair.compared.clone(), slot.held.clone()) {
-            (Compared::NotYet, _) => {}
             (Compared::Contained, held) => self.lift(&pair, &held, actions),
             (Compared::Unreadable, Held::Uncompared) => {
                 slot.held = Held::Unreadable;
                 self.tell_unreadable(&pair, actions);
             }
-            (Compared::Unreadable, _) => {}
+            (Compared::NotYet | Compared::Unreadable, _) => {}
             (Compared::Has(surplus), Held::Uncompared | Held::Unreadable) => {
                 slot.held = Held::Diverged(surplus.clone());
                 Self::tell_diverged(&pair, &surplus, actions);
@@ -144,7 +143,7 @@ impl Cluster {
             _ => format!("All that '{old}' wrote is on '{new}': '{new}' replicates from it again"),
         };
         actions.push(Action::log(LogLevel::Info, text));
-        let Some(slot) = self.held(role) else { return };
+        let Some(slot) = self.slot_of(role) else { return };
         slot.hold_from = None;
         slot.held = Held::default();
         if let Some(grant) = &mut slot.grant {
@@ -179,8 +178,8 @@ impl Cluster {
     }
 
     /// Lets the new writer receive what nobody but the lost one has.
-    fn begin_merge(&mut self, role: &Role, why: &str, actions: &mut Vec<Action>) {
-        let Some(slot) = self.held(role) else { return };
+    pub(super) fn begin_merge(&mut self, role: &Role, why: &str, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slot_of(role) else { return };
         let (Held::Diverged(surplus), Some(old), Some(new)) = (&slot.held, &slot.hold_from, &slot.holder)
         else {
             return;
@@ -197,7 +196,7 @@ impl Cluster {
     fn watch_merge(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) {
         let Some(status) = self.hosts.get(&pair.new).map(|host| &host.agent.status) else { return };
         let (holding, error) = (status.holding, status.applier_error.clone());
-        let Some(slot) = self.held(&pair.role) else { return };
+        let Some(slot) = self.slot_of(&pair.role) else { return };
         let Held::Merging { surplus, since } = &mut slot.held else { return };
         if holding {
             return;
@@ -236,12 +235,12 @@ impl Cluster {
             Held::Unreadable => format!("{begin}: its positions can't be compared with the new writer's"),
             Held::Diverged(surplus) => format!(
                 "{begin}: it has {} nobody else has ({}); see mmm_control diverged {old}",
-                surplus.counted(),
+                self.counted_surplus(old)?,
                 surplus.transactions
             ),
-            Held::Merging { surplus, .. } => format!(
+            Held::Merging { .. } => format!(
                 "Warning: the {} that only {old} has are being applied to {}",
-                surplus.counted(),
+                self.counted_surplus(old)?,
                 slot.holder.as_ref()?
             ),
         })

@@ -15,6 +15,7 @@ mod looks;
 mod moves;
 mod placement;
 mod protocol1;
+mod rejoin;
 mod reload;
 mod rules;
 mod semi_sync;

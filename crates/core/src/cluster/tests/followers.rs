@@ -3,6 +3,7 @@
 use super::fixture::{Fixture, four};
 use crate::check::CheckKind;
 use crate::following::{Junction, ServerIdentity};
+use crate::gtid::GtidView;
 use crate::lease::Epoch;
 use crate::message::{Astray, LogPosition, ServerView};
 use crate::state::HostState;
@@ -137,6 +138,16 @@ fn led_by_a_replica() -> Fixture {
 #[test]
 fn masters_follow_a_replica_that_became_the_writer_and_leave_it_when_one_of_them_writes_again() {
     let mut fixture = led_by_a_replica();
+    let has = |server_id| GtidView {
+        server_id,
+        binlog_state: "0-12-40".to_owned(),
+        slave_pos: "0-12-40".to_owned(),
+    };
+    fixture.report("db3", |status| {
+        status.holding = true;
+        status.gtid = Some(has(14));
+    });
+    fixture.report("db1", |status| status.gtid = Some(has(12)));
     for (host, peer) in [("db1", "192.168.8.33"), ("db2", "192.168.8.32")] {
         fixture.report(host, |status| {
             status.server = ServerView::Up { writable: false };

@@ -3,6 +3,7 @@ use crate::check::CheckKind;
 use crate::gtid::GtidView;
 use crate::lease::{Ended, Proof};
 use crate::message::{ServerView, Takeover};
+use crate::settings::{Diverged, Settings};
 use crate::state::HostState;
 
 const GONE: ServerView = ServerView::Gone;
@@ -253,7 +254,11 @@ fn gtid(server_id: u64, own: u64, applied: u64) -> GtidView {
 
 /// db1 was lost as the writer with `own` transactions; db2 serves with `applied` of them.
 fn after_a_loss(own: u64, applied: u64) -> Fixture {
-    let mut fixture = Fixture::running(pair());
+    after_a_loss_of(pair(), own, applied)
+}
+
+fn after_a_loss_of(settings: Settings, own: u64, applied: u64) -> Fixture {
+    let mut fixture = Fixture::running(settings);
     fixture.report("db1", |status| {
         status.server = GONE;
         status.held.clear();
@@ -284,4 +289,77 @@ fn replication_from_a_lost_writer_with_transactions_of_its_own_stays_held() {
     assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
     assert!(fixture.log.iter().any(|line| line.contains("db1' has 3 transactions nobody else has")));
     assert!(fixture.command("show").contains("# Warning: replication from db1"));
+}
+
+#[test]
+fn a_lost_writer_with_transactions_of_its_own_fails_until_they_are_merged_by_command() {
+    let mut fixture = after_a_loss(43, 40);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    let asked = fixture.orders["db1"].surplus.clone().unwrap();
+    assert_eq!(asked.transactions.to_string(), "12-12-41..43");
+    assert!(fixture.command("set_online db1").contains("It has 3 transactions nobody else has"));
+    assert!(fixture.command("diverged db1").contains("3 transactions nobody else has: 12-12-41..43"));
+    assert!(fixture.command("rejoin db1").contains("mmm_control rejoin --merge db1"));
+    assert!(fixture.command("rejoin db2").contains("Nothing keeps 'db2'"));
+    assert!(fixture.command("rejoin --merge db2").starts_with("ERROR: "));
+    fixture.pass(120);
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail, "nothing happens by itself");
+
+    assert!(fixture.command("rejoin --merge db1").starts_with("OK: "));
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    fixture.report("db2", |status| {
+        status.holding = false;
+        status.gtid = Some(gtid(13, 5, 43));
+    });
+    fixture.settle();
+    assert!(fixture.logged("INFO The 3 transactions of 'db1' that nobody else had are on 'db2' now"));
+    assert_eq!(fixture.state("db1"), HostState::Online);
+    assert_eq!(fixture.orders["db1"].surplus, None);
+    assert_eq!(
+        fixture.command("diverged"),
+        "OK: No host is known to have transactions that nobody else has."
+    );
+}
+
+#[test]
+fn a_merge_that_meets_a_conflict_is_held_again() {
+    let mut fixture = after_a_loss(43, 40);
+    fixture.command("rejoin --merge db1");
+    fixture.report("db2", |status| {
+        status.holding = false;
+        status.applier_error = Some("Duplicate entry '7' for key 'PRIMARY' (1062)".to_owned());
+    });
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold, "it may be an old one");
+    fixture.pass(3);
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    assert!(fixture.logged_part("FATAL 'db2' can't apply what only 'db1' has: Duplicate entry '7'"));
+    fixture.report("db2", |status| status.holding = true);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    assert!(fixture.command("show").contains("# Warning: replication from db1"));
+}
+
+#[test]
+fn with_diverged_merge_nobody_has_to_say_so() {
+    let mut fixture = after_a_loss_of(Settings { diverged: Diverged::Merge, ..pair() }, 43, 40);
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail, "not before they are there");
+}
+
+#[test]
+fn the_last_host_is_promoted_with_what_nobody_else_has_and_that_is_told() {
+    let mut fixture = after_a_loss(43, 40);
+    fixture.settle();
+    fixture.report("db2", |status| {
+        status.server = GONE;
+        status.held.clear();
+    });
+    fixture.settle();
+    assert_eq!((fixture.writer().as_str(), fixture.state("db1")), ("db1", HostState::Online));
+    assert!(
+        fixture
+            .logged_part("FATAL Host 'db1' is promoted with 3 transactions nobody else has (12-12-41..43)")
+    );
 }
