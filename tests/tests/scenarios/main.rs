@@ -6,6 +6,7 @@ mod accounts;
 mod agent;
 mod agent_away;
 mod bad_input;
+mod choice;
 mod clocks;
 mod cluster;
 mod comes_back;

@@ -1,0 +1,122 @@
+//! Who takes the writer's place where several can: the one that has received most, a replica too where it may.
+
+use std::time::Duration;
+
+use mmm_lab::{Builder, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Program, Tolerance, wait_for};
+
+use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
+use crate::replicas::R1;
+
+/// A pair and a replica that may become the writer.
+fn with_candidate(builder: Builder) -> Builder {
+    builder
+        .replicas(1)
+        .append(ConfigFile::Monitor, QUICK_CHECKS)
+        .append(ConfigFile::Three, &format!("<host {R1}>\n    candidate yes\n</host>\n"))
+}
+
+impl Cluster {
+    fn up_with_candidate(builder: Builder) -> Self {
+        let lab = Self::make(with_candidate(builder));
+        lab.expect_writer(M1, &["writer"]);
+        lab.wait_show("all three ONLINE", SOON, |show| {
+            show.hosts.values().all(|host| host.state == "ONLINE")
+        })
+        .unwrap();
+        lab.expect_covered();
+        lab
+    }
+
+    fn id_of(&self, host: &str) -> u32 {
+        self.host(host).unwrap().server_id.unwrap()
+    }
+}
+
+/// The link between the masters is cut for less than either of them notices; the replica goes on receiving, and has more than the
+/// other master when the writer's server dies.
+fn the_replica_has_more(builder: Builder) {
+    let lab = Cluster::up_with_candidate(builder);
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    lab.cut(M1, M2, Manner::Drop).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    let first = clients.wait_by(lab.id_of(R1), killed, SOON).unwrap();
+    eprintln!("first write on the replica {} us after the kill", first.end.micros() - killed.micros());
+    let log = lab.log(MON, Program::Monitor).unwrap();
+    assert!(log.contains(&format!("goes to '{R1}' rather than to '{M2}': '{R1}' has received")), "{log}");
+    lab.heal_all().unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    for master in [M1, M2] {
+        lab.wait_follows(master, R1, Duration::from_secs(30));
+    }
+    clients.stop().unwrap();
+    let unsent = Tolerance::UnsentTail {
+        server_id: ID1,
+        since: mmm_lab::Moment::from_micros(killed.micros() - 300_000),
+    };
+    let judgement = lab.judge_clients(&[M2, R1], unsent, SOON).unwrap();
+    eprint!("{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+}
+
+#[test]
+fn a_replica_that_has_received_more_than_the_other_master_becomes_the_writer() {
+    the_replica_has_more(quick("pick_db").gtid());
+}
+
+#[test]
+fn without_gtids_as_well() {
+    the_replica_has_more(quick("pick_pos"));
+}
+
+#[test]
+fn mysql_9_7_a_replica_that_has_received_more_than_the_other_master_becomes_the_writer() {
+    the_replica_has_more(quick("pick_my").gtid().server(Flavour::MySql97));
+}
+
+/// Both masters die one after the other; they follow the replica when they are back, and one of them gets the role again.
+fn both_masters_gone(builder: Builder) {
+    let lab = Cluster::up_with_candidate(builder);
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    lab.kill(M2, Program::Server).unwrap();
+    clients.stop().unwrap();
+    lab.wait_replicated(M1, R1, SOON).unwrap();
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(lab.id_of(R1), killed, SOON).unwrap();
+    for master in [M1, M2] {
+        lab.start(master, Program::Server).unwrap();
+    }
+    for master in [M1, M2] {
+        lab.wait_follows(master, R1, Duration::from_secs(30));
+    }
+    lab.wait_show("all three ONLINE", Duration::from_secs(30), |show| {
+        show.hosts.values().all(|host| host.state == "ONLINE")
+    })
+    .unwrap();
+    wait_for("a move back", SOON, || {
+        let answer = lab.tell(&["move_role", "writer", M1]);
+        if answer.starts_with("OK") { Ok(()) } else { Err(answer) }
+    })
+    .unwrap();
+    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    lab.wait_follows(M2, M1, Duration::from_secs(30));
+    lab.wait_follows(R1, M1, Duration::from_secs(30));
+    clients.stop().unwrap();
+    let judgement = lab.judge_clients(&[M1, M2, R1], Tolerance::NothingLost, SOON).unwrap();
+    eprint!("{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+}
+
+#[test]
+fn both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
+    both_masters_gone(quick("both_db").gtid());
+}
+
+#[test]
+fn mysql_9_7_both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
+    both_masters_gone(quick("both_my").gtid().server(Flavour::MySql97));
+}
