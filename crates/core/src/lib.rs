@@ -25,7 +25,7 @@ pub use agent::{
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{
-    Action, Cluster, Event, FoundState, LogLevel, MonitorState, Protocol1Report, Restored, Rule,
+    Action, Cluster, Event, FoundState, LogLevel, MonitorState, Protocol1Report, Restored, Rule, ledger,
 };
 pub use gtid::{
     Ahead, Compared, Comparison, GtidSet, GtidView, LogEnd, LogSeen, Origin, Place, Received, compare_own,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::ledger::Record;
 use super::protocol1::Protocol1Report;
 use crate::check::{CheckKind, Verdict};
 use crate::lease::{Epoch, GrantRecord, Renewal};
@@ -124,6 +125,8 @@ pub enum Action {
         text: String,
     },
     SaveStatus(String),
+    /// A record of the ledger as it is now, in place of what was said of the one with this number before.
+    Record(Box<Record>),
     /// A host that was taken out of the configuration has let go of everything: nothing is asked of it any more.
     Dismiss {
         host: HostName,

@@ -11,6 +11,7 @@ mod holds;
 mod host;
 mod keeper;
 mod lease;
+pub mod ledger;
 mod looks;
 mod moves;
 mod placement;
@@ -34,6 +35,8 @@ use std::time::Duration;
 
 use host::Host;
 use keeper::{Keeper, Trust};
+use lease::Waiting;
+use ledger::Ledger;
 use moves::Move;
 use reload::Leftovers;
 use semi_sync::SemiSyncTold;
@@ -96,6 +99,7 @@ pub struct Cluster {
     saved: Option<String>,
     semi_sync_told: SemiSyncTold,
     leftovers: Leftovers,
+    ledger: Ledger,
 }
 
 impl Cluster {
@@ -138,6 +142,7 @@ impl Cluster {
             saved: None,
             semi_sync_told: SemiSyncTold::default(),
             leftovers: Leftovers::default(),
+            ledger: Ledger::default(),
             settings,
         };
         cluster.watch_strangers(now);
@@ -148,6 +153,7 @@ impl Cluster {
     #[must_use]
     pub fn step(&mut self, now: Moment, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        let before = self.before_step(&event);
         self.notice_stall(now);
         match event {
             Event::Tick => {}
@@ -179,6 +185,7 @@ impl Cluster {
             Event::Reconfigured(settings) => self.take_in_settings(now, *settings, &mut actions),
         }
         self.react(now, &mut actions);
+        self.keep_ledger(now, &before, &mut actions);
         actions
     }
 

@@ -67,6 +67,7 @@ impl Cluster {
         state: HostState,
         actions: &mut Vec<Action>,
     ) {
+        self.ledger.note_rule(name, rule);
         let before = facts.state;
         let change = format!("State of host '{name}' changed from {before} to {state}");
         let text = match rule {

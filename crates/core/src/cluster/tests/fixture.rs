@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::host::{fence, obey, sound, take_in_grant};
 use crate::check::{CheckKind, Verdict};
+use crate::cluster::ledger::Record;
 use crate::cluster::{Action, Cluster, Event, FoundState, LogLevel, MonitorState, Restored};
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Renewal, wait_for};
 use crate::message::{
@@ -124,6 +125,8 @@ pub(super) struct Fixture {
     pub(super) stored: Option<String>,
     /// Hosts of which nothing is asked any more.
     pub(super) dismissed: Vec<HostName>,
+    /// The ledger's file.
+    pub(super) records: BTreeMap<u64, Record>,
 }
 
 impl Fixture {
@@ -158,6 +161,7 @@ impl Fixture {
             looks: Vec::new(),
             stored: None,
             dismissed: Vec::new(),
+            records: BTreeMap::new(),
         }
     }
 
@@ -274,6 +278,9 @@ impl Fixture {
             },
             Action::Answer { text, .. } => self.answers.push(text),
             Action::SaveStatus(text) => self.stored = Some(text),
+            Action::Record(record) => {
+                self.records.insert(record.number, *record);
+            }
             Action::Dismiss { host } => self.dismissed.push(host),
             Action::Log(level, text) => self.log.push(format!("{} {text}", level.as_str())),
         }
@@ -540,6 +547,7 @@ impl Fixture {
         self.kills.clear();
         self.approaches.clear();
         self.granted.clear();
+        self.records.clear();
     }
 
     pub(super) fn writer(&self) -> String {

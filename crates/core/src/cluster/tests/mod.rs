@@ -6,6 +6,7 @@ mod fixture;
 mod followers;
 mod host;
 mod lease;
+mod ledger;
 mod moving;
 mod properties;
 mod protocol1;
