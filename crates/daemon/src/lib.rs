@@ -15,7 +15,7 @@ mod state_file;
 mod transport;
 
 pub use detach::{DETACHED_FLAG, become_detached, detach, raise_file_limit};
-pub use log::{FATAL, LogSettings, log, start_log, wall_clock};
+pub use log::{FATAL, LogSettings, log, start_log, wall_clock, wall_clock_of};
 pub use options::DaemonOptions;
 pub use pid_file::PidFile;
 pub use reload::{Fixed, Reloads, log_differences};

@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use jiff::Zoned;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use mmm_core::LogLevel;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -44,6 +45,12 @@ pub struct LogSettings {
 /// Now, as the log and `checks` write it.
 pub fn wall_clock() -> String {
     Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
+}
+
+/// A moment as milliseconds since 1970, to the millisecond.
+pub fn wall_clock_of(unix_ms: i64) -> String {
+    let Ok(moment) = Timestamp::from_millisecond(unix_ms) else { return "-".to_owned() };
+    moment.to_zoned(TimeZone::system()).strftime("%Y/%m/%d %H:%M:%S%.3f").to_string()
 }
 
 /// Starts logging for the whole process. A log file that can't be opened is told on stderr and is no reason to stop.

@@ -5,6 +5,7 @@ mod checkups;
 mod control;
 mod doctor;
 mod epoch_file;
+mod history;
 mod kill_host;
 mod network;
 mod options;

@@ -16,6 +16,7 @@ use mmm_mysql::{Account, Endpoint};
 use mmm_wire::{Secret, Transport};
 
 use crate::epoch_file;
+use crate::history;
 use crate::options::Options;
 
 /// How long a planned move waits for its target to catch up.
@@ -37,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) pid_path: PathBuf,
     pub(crate) status_path: PathBuf,
     pub(crate) epoch_path: PathBuf,
+    pub(crate) history_path: PathBuf,
     /// Whose epoch file it is; that of another cluster is not believed.
     pub(crate) epoch_owner: String,
     pub(crate) kill_host_bin: PathBuf,
@@ -65,6 +67,7 @@ impl Setup {
             pid_path: running.pid_path.clone(),
             status_path: running.status_path.clone(),
             epoch_path: running.epoch_path.clone(),
+            history_path: running.history_path.clone(),
             mind: Settings { instance: running.mind.instance, ..self.mind },
             debug: running.debug,
             ..self
@@ -98,6 +101,7 @@ impl Setup {
             pid_path: monitor.pid_path.clone(),
             status_path: monitor.status_path.clone(),
             epoch_path: epoch_file::path_beside(&monitor.status_path),
+            history_path: history::path_beside(&monitor.status_path),
             epoch_owner: match options.daemon.cluster() {
                 Some(cluster) => format!("monitor {cluster}"),
                 None => "monitor".to_owned(),

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::checkups::AllCheckups;
 use crate::control::{Command, ControlPort};
 use crate::doctor::Doctor;
+use crate::history::{self, History};
 use crate::kill_host::kill_host;
 use crate::network::NetworkCheck;
 use crate::reload::{Files, Watched};
@@ -85,6 +86,7 @@ pub(crate) struct Shell {
     waiting: BTreeMap<u64, oneshot::Sender<String>>,
     status: watch::Sender<String>,
     epochs: mpsc::Sender<(u64, MonitorState)>,
+    history: History,
 }
 
 pub(crate) fn run(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<ExitCode> {
@@ -109,7 +111,9 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
     let restored = restore(&setup);
     let found = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
     let zero = mmm_net::uptime().context("read the time since boot")?;
-    let mind = Cluster::new(setup.mind.clone(), restored, found, Moment::ZERO);
+    let mut mind = Cluster::new(setup.mind.clone(), restored, found, Moment::ZERO);
+    let (history, unwritten) = History::load(&setup.history_path);
+    mind.recall(Moment::ZERO, history.to_recall());
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
     let (seen, network) = watch::channel(false);
@@ -131,10 +135,11 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
     let (epochs, new_epochs) = mpsc::channel(epoch_file::STATES_MAX);
     let file = SlotWriter::new(setup.epoch_path.clone(), setup.epoch_owner.clone());
     let mut epoch_writer = tokio::spawn(epoch_file::write_states(file, new_epochs, wiring.events.clone()));
+    let mut historian = tokio::spawn(history::write_changes(setup.history_path.clone(), unwritten));
     let watched = start_parts(&wiring, seen);
     let doctor = Doctor::start(&wiring);
     let waiting = BTreeMap::new();
-    let mut shell = Shell { wiring, mind, files, setups, watched, waiting, status, epochs };
+    let mut shell = Shell { wiring, mind, files, setups, watched, waiting, status, epochs, history };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_client = 0;
@@ -144,6 +149,11 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
             _ = interrupt.recv() => break,
             event = inbox.recv() => event.context("no part of the monitor is left")?,
             Some(Command { line, answer }) = orders.recv() => {
+                if let Some(question) = History::is_asked(&line) {
+                    // A client that went away meanwhile needs no answer.
+                    let _ = answer.send(shell.history.answer(&question));
+                    continue;
+                }
                 if let Some(of) = Doctor::is_asked(&line) {
                     doctor.answer(of, answer);
                     continue;
@@ -163,9 +173,12 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
     tracing::info!("Signal received: exiting...");
     drop(shell);
     drop(inbox);
-    if timeout(LAST_WRITE_LIMIT, async { tokio::join!(&mut writer, &mut epoch_writer) }).await.is_err() {
+    if timeout(LAST_WRITE_LIMIT, async { tokio::join!(&mut writer, &mut epoch_writer, &mut historian) })
+        .await
+        .is_err()
+    {
         tracing::warn!(
-            "The status file and the epoch file could not both be written within {} s",
+            "The status file, the epoch file and the history could not all be written within {} s",
             LAST_WRITE_LIMIT.as_secs()
         );
     }
@@ -234,6 +247,7 @@ impl Shell {
             Action::SaveStatus(text) => {
                 self.status.send_replace(text);
             }
+            Action::Record(record) => self.history.take_in(*record),
             Action::Dismiss { host } => {
                 if let Some(watched) = self.watched.remove(&host) {
                     watched.end();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mmm_core::ledger::Record;
 use mmm_core::{Cluster, HostName, Moment, MonitorState};
 
 /// Its end of the session with one agent.
@@ -28,6 +29,8 @@ pub(crate) struct Monitor {
     pub(crate) status: Option<String>,
     /// The epoch file, as it was written one after the other.
     pub(crate) states: Vec<(u64, MonitorState)>,
+    /// The history file: when each record began, and what was written of it last.
+    pub(crate) history: BTreeMap<u64, (u64, Record)>,
     /// The newest slot of the epoch file is torn, or there is no file at all.
     pub(crate) state_is_lost: bool,
     pub(crate) disk_full: bool,
@@ -48,6 +51,7 @@ impl Monitor {
             first_session: 0,
             status: None,
             states: Vec::new(),
+            history: BTreeMap::new(),
             state_is_lost: false,
             disk_full: false,
             frozen_until: 0,

@@ -1,6 +1,7 @@
 //! The shell around the monitor's mind: probes, sessions, the status file and the epoch file, all modelled.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mmm_core::lease::Epoch;
 use mmm_core::{
@@ -9,6 +10,7 @@ use mmm_core::{
 };
 
 use crate::happening::{Happening, Node, ToMonitor};
+use crate::invariants;
 use crate::monitor::Ending;
 use crate::run::Sabotage;
 use crate::settings::{CHECK_PERIOD, cluster_settings};
@@ -46,7 +48,11 @@ impl World {
         monitor.state_is_lost = false;
         let text = format!("monitor {index} starts (life {life}) with {found:?}");
         let moment = monitor.moment(now);
-        monitor.cluster = Some(Cluster::with_rules(settings, restored, found, moment, rules));
+        let mut cluster = Cluster::with_rules(settings, restored, found, moment, rules);
+        let records = monitor.history.values();
+        let ago = |began: u64| Duration::from_millis(now.saturating_sub(began));
+        cluster.recall(moment, records.map(|(began, record)| (record.clone(), ago(*began))).collect());
+        monitor.cluster = Some(cluster);
         self.tell(|| text);
         let after = self.random.between(1, 100);
         self.put_in(after, Happening::NetworkChecked { monitor: index, life });
@@ -114,6 +120,7 @@ impl World {
         match action {
             Action::Tell { host, message } => {
                 if let ToAgent::Order(order) = &message {
+                    invariants::ledger::promotion_is_told_of(self, index, order);
                     let writer =
                         order.writer.as_ref().map(|p| (p.epoch.number, p.proof, p.takeover.clone(), p.hold));
                     let (number, state, release) = (order.id.number, order.state, order.release);
@@ -146,6 +153,14 @@ impl World {
             Action::SaveStatus(text) => {
                 if let Some(monitor) = self.monitors.get_mut(index) {
                     monitor.status = Some(text);
+                }
+            }
+            Action::Record(record) => {
+                invariants::ledger::record_makes_sense(self, &record);
+                let now = self.now;
+                if let Some(monitor) = self.monitors.get_mut(index) {
+                    let began = monitor.history.get(&record.number).map_or(now, |(began, _)| *began);
+                    monitor.history.insert(record.number, (began, *record));
                 }
             }
             // Nothing is configured anew here.

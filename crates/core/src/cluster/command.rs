@@ -36,7 +36,9 @@ New in MMM 3:
     diverged [<host>]                 - list transactions that only host <host> has
     rejoin [--merge] <host>           - what host <host> needs to join again; --merge: do it
     doctor [<host>|all]               - look for what would go wrong in a bad night
-    --json show|checks|mode           - the same as JSON
+    history [all]                     - failovers and moves, the newest first
+    history last|<number>             - one of them from its trigger to its end
+    --json show|checks|mode|history   - the same as JSON
 ";
 
 const UNREACHABLE: &str = "Can't switch its state!";

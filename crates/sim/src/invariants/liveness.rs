@@ -24,6 +24,7 @@ pub(crate) fn check(world: &mut World) {
             let since = *world.well_since.get_or_insert(now);
             if now - since >= STEADY {
                 world.tell(|| "the cluster is whole".to_owned());
+                super::ledger::every_record_has_ended(world);
                 world.finish();
             }
         }
@@ -67,6 +68,9 @@ fn lacking(world: &World) -> Option<String> {
     };
     if cluster.mode() != Mode::Active {
         return Some(format!("the mode is {}", cluster.mode()));
+    }
+    if let Some(record) = cluster.open_record() {
+        return Some(format!("record {} has not ended: {record:?}", record.number));
     }
     let there: Vec<_> = world.hosts.values().filter(|host| !host.away_for_good).collect();
     for host in &there {

@@ -4,6 +4,7 @@ pub(crate) mod caught_up;
 mod epochs;
 pub(crate) mod followers;
 pub(crate) mod lanes;
+pub(crate) mod ledger;
 mod liveness;
 mod one_address;
 mod one_writer;

@@ -196,7 +196,7 @@ pub struct Gap {
 
 impl Gap {
     pub fn length_ms(&self) -> Option<u64> {
-        u64::try_from(self.until_ms? - self.from_ms?).ok()
+        u64::try_from(self.until_ms?.checked_sub(self.from_ms?)?).ok()
     }
 }
 

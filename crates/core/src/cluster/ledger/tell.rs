@@ -72,16 +72,21 @@ fn marks(record: &Record) -> String {
 }
 
 fn count(list: &[Transactions]) -> String {
-    let counted: Option<u64> = list.iter().map(|of| of.count).sum();
+    let counted = list.iter().map(|of| of.count).try_fold(0u64, |sum, count| sum.checked_add(count?));
     counted.map_or("some".to_owned(), |count| count.to_string())
 }
 
 fn seconds(ms: i64) -> String {
-    format!("{}{}.{:03} s", if ms < 0 { "-" } else { "" }, ms.abs() / 1000, ms.abs() % 1000)
+    format!("{}{}.{:03} s", if ms < 0 { "-" } else { "" }, ms.unsigned_abs() / 1000, ms.unsigned_abs() % 1000)
 }
 
 fn offset(ms: i64) -> String {
-    format!("{}{:>4}.{:03} s", if ms < 0 { "-" } else { "+" }, ms.abs() / 1000, ms.abs() % 1000)
+    format!(
+        "{}{:>4}.{:03} s",
+        if ms < 0 { "-" } else { "+" },
+        ms.unsigned_abs() / 1000,
+        ms.unsigned_abs() % 1000
+    )
 }
 
 fn age(ms: Option<u64>) -> String {

@@ -47,11 +47,6 @@ impl Cluster {
         before: &Before,
         after: &Now,
     ) -> Option<(Kind, Option<HostName>, Option<HostName>)> {
-        if let Some(planned) =
-            self.moves.iter().find(|planned| planned.role == after.role && planned.given_up.is_none())
-        {
-            return Some((Kind::Move, Some(planned.from.clone()), Some(planned.to.clone())));
-        }
         if before.holder != after.holder && before.holder.is_some() {
             let commanded = match &before.cause {
                 Cause::Commanded(line) => {
@@ -61,6 +56,11 @@ impl Cluster {
             };
             let kind = if commanded { Kind::Move } else { Kind::Failover };
             return Some((kind, before.holder.clone(), after.holder.clone()));
+        }
+        if let Some(planned) =
+            self.moves.iter().find(|planned| planned.role == after.role && planned.given_up.is_none())
+        {
+            return Some((Kind::Move, Some(planned.from.clone()), Some(planned.to.clone())));
         }
         let holder = after.holder.as_ref()?;
         let running = self.running_record().map(|record| (&record.host, record.epoch));
@@ -89,7 +89,7 @@ impl Cluster {
         from: Option<HostName>,
         to: Option<HostName>,
     ) {
-        let mut record = Record::new(self.ledger.last_number + 1, kind, role.clone());
+        let mut record = Record::new(self.ledger.last_number.saturating_add(1), kind, role.clone());
         record.trigger = self.trigger(&before.cause, from.as_ref());
         if kind == Kind::Start {
             "the monitor has started, and nobody serves as the writer".clone_into(&mut record.trigger.what);
@@ -103,7 +103,9 @@ impl Cluster {
         record.decision = self.decision(&record);
         let asked = self.live_move(role).map(|(_, purpose)| purpose);
         let what = record.trigger.what.clone();
+        let held = self.slots.get(role).and_then(|slot| slot.grant.as_ref()).map(|grant| grant.epoch);
         let page = self.ledger.begin(now, record);
+        page.kept = held.filter(|_| from == to);
         page.step(now, StepKind::Seen, from.as_ref(), what);
         if let (Some(_), Some(to)) = (asked, &to) {
             page.step(now, StepKind::Asked, Some(to), "to catch up before anything is stopped");
@@ -121,8 +123,8 @@ impl Cluster {
 
     fn decision(&self, record: &Record) -> String {
         match (&record.from, &record.to) {
-            (Some(from), Some(to)) if from == to && record.kind == Kind::Again => {
-                format!("{to} keeps the role and is promoted anew")
+            (Some(from), Some(to)) if from == to && matches!(record.kind, Kind::Again | Kind::Start) => {
+                format!("{to}, which had the role last, is promoted anew")
             }
             (Some(from), Some(to)) if from == to && record.has(StepKind::Taken) => {
                 format!("{to} gets the role back")
@@ -295,9 +297,7 @@ impl Cluster {
         let told = page.record.steps.iter().rev().find(|step| step.step == StepKind::Promoted);
         let is_news =
             page.record.epoch != Some(grant.epoch) || told.is_none_or(|step| step.host != Some(to.clone()));
-        let kept = page.record.from.as_ref() == Some(&to)
-            && !page.record.has(StepKind::Taken)
-            && page.record.kind == Kind::Failover;
+        let kept = page.kept == Some(grant.epoch);
         if is_news && !kept {
             self.note_promotion(now, &to, grant);
         }
