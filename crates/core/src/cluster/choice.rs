@@ -83,7 +83,7 @@ impl Cluster {
         self.settings.hosts.get(host).is_some_and(|host| host.mode == HostMode::Master)
     }
 
-    fn compare_received(&self, host: &HostName, other: &HostName) -> Compared {
+    pub(super) fn compare_received(&self, host: &HostName, other: &HostName) -> Compared {
         let received =
             |host: &HostName| self.hosts.get(host).and_then(|host| host.agent.status.received.as_deref());
         match (received(host), received(other)) {

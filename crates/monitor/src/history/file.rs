@@ -11,10 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::ledger::Record;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Records, Unwritten};
+use super::Unwritten;
 
 /// A file of this size makes room for a new one; the one before it is kept.
 const ROTATE_BYTES: u64 = 4 * 1024 * 1024;
@@ -167,7 +166,10 @@ fn ends_with_line(file: &mut File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::history::Records;
 
     fn record(number: u64, from: &str) -> Arc<Record> {
         let line = format!(

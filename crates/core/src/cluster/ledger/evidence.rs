@@ -4,6 +4,7 @@ use super::{Candidate, Cause, Evidence, Record, Trigger};
 use crate::check::CheckKind;
 use crate::cluster::moves::Purpose;
 use crate::cluster::{Cluster, Waiting};
+use crate::gtid::Compared;
 use crate::lease::Obstacle;
 use crate::message::{AgentStatus, ServerView};
 use crate::moment::Moment;
@@ -182,7 +183,14 @@ impl Cluster {
             },
             (false, super::Kind::Move) => "not asked for".to_owned(),
             (false, _) => match &record.to {
-                Some(to) => format!("it could take the role as well, {to} was chosen"),
+                Some(to) => match self.compare_received(to, name) {
+                    Compared::More(words) => format!("{to} has received {words}"),
+                    Compared::Same => format!("it has received the same, and {to} comes first otherwise"),
+                    Compared::Apart(..) => format!("it and {to} each have received what the other one lacks"),
+                    Compared::Less(_) | Compared::Unknown => {
+                        format!("it could take the role as well, {to} was chosen")
+                    }
+                },
                 None => "nobody is chosen yet".to_owned(),
             },
         }
@@ -229,8 +237,13 @@ impl Cluster {
 }
 
 /// What a server has received, be it applied or not.
-fn received(_status: &AgentStatus) -> Option<String> {
-    None
+fn received(status: &AgentStatus) -> Option<String> {
+    let received = status.received.as_ref()?;
+    if !received.gtids.is_empty() {
+        return Some(received.gtids.clone());
+    }
+    let place = received.place.as_ref()?;
+    Some(format!("{} {} of {}", place.file, place.position, place.source))
 }
 
 /// What a server has applied, in its own words.

@@ -34,7 +34,7 @@ impl Cluster {
         if self.ledger.open.is_none()
             && let Some((kind, from, to)) = self.what_begins(before, &after)
         {
-            self.begin_record(now, before, &after.role, kind, from, to);
+            self.begin_record(now, before, &after.role, kind, from.as_ref(), to.as_ref());
             self.go_on(now, before, &after, actions);
         }
         self.note_applied(now, &after);
@@ -86,18 +86,17 @@ impl Cluster {
         before: &Before,
         role: &Role,
         kind: Kind,
-        from: Option<HostName>,
-        to: Option<HostName>,
+        from: Option<&HostName>,
+        to: Option<&HostName>,
     ) {
         let mut record = Record::new(self.ledger.last_number.saturating_add(1), kind, role.clone());
-        record.trigger = self.trigger(&before.cause, from.as_ref());
+        record.trigger = self.trigger(&before.cause, from);
         if kind == Kind::Start {
             "the monitor has started, and nobody serves as the writer".clone_into(&mut record.trigger.what);
         }
-        record.evidence = from.as_ref().map(|from| self.evidence(now, from)).unwrap_or_default();
-        record.from = from.clone();
-        record.to = to.clone();
-        record.candidates = Vec::new();
+        record.evidence = from.map(|from| self.evidence(now, from)).unwrap_or_default();
+        record.from = from.cloned();
+        record.to = to.cloned();
         let views = self.candidate_views(now, &record);
         record.set_candidates(views);
         record.decision = self.decision(&record);
@@ -106,11 +105,11 @@ impl Cluster {
         let held = self.slots.get(role).and_then(|slot| slot.grant.as_ref()).map(|grant| grant.epoch);
         let page = self.ledger.begin(now, record);
         page.kept = held.filter(|_| from == to);
-        page.step(now, StepKind::Seen, from.as_ref(), what);
-        if let (Some(_), Some(to)) = (asked, &to) {
+        page.step(now, StepKind::Seen, from, what);
+        if let (Some(_), Some(to)) = (asked, to) {
             page.step(now, StepKind::Asked, Some(to), "to catch up before anything is stopped");
         } else if kind != Kind::Move && to.is_some() && to != from {
-            page.step(now, StepKind::Chosen, to.as_ref(), "");
+            page.step(now, StepKind::Chosen, to, "");
         }
         self.begin_gap();
     }
@@ -211,7 +210,7 @@ impl Cluster {
                 None => "nobody had it".to_owned(),
             };
             self.ledger.end(now, Outcome::Superseded, why);
-            self.begin_record(now, before, &after.role, Kind::Failover, to, after.holder.clone());
+            self.begin_record(now, before, &after.role, Kind::Failover, to.as_ref(), after.holder.as_ref());
             if let Some(page) = &mut self.ledger.open {
                 let shifted = |ms: Option<i64>| ms.map(|ms| ms.saturating_sub(offset));
                 page.record.gap = super::Gap {
@@ -384,6 +383,9 @@ impl Cluster {
             return;
         }
         let (key, note) = match &after.holder {
+            None if self.choosing.is_some() => {
+                ("choice".to_owned(), "for what each candidate has received".to_owned())
+            }
             None => ("nobody".to_owned(), self.why_nobody(now)),
             Some(to) => match self.writer_proof(now, to) {
                 Ok(_) => return,
