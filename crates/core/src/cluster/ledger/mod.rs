@@ -237,11 +237,21 @@ impl Cluster {
         }
     }
 
+    /// What a lost writer is found to have alone, once it has been compared.
+    fn note_surplus(&mut self) {
+        let old = self.writer_role().and_then(|role| self.slots.get(role)?.hold_from.clone());
+        let Some(old) = old else { return };
+        let Some(surplus) = self.held_surplus(&old) else { return };
+        let (count, names) = (surplus.at_most, surplus.transactions.to_string());
+        self.ledger.note_diverged(&old, count, &names);
+    }
+
     /// Compares how things are with how they were before the step, and records what that means for the writer role.
     pub(super) fn keep_ledger(&mut self, now: Moment, before: &Before, actions: &mut Vec<Action>) {
         self.note_signs(now, &before.cause);
         if self.has_started() {
             self.watch_writer(now, before, actions);
+            self.note_surplus();
         }
         self.ledger.rule = None;
         // First of all, so that what is done is never without a record of it.
