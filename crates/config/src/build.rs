@@ -17,8 +17,9 @@ use crate::report::Report;
 use crate::resolved::{Resolved, ResolvedSection};
 use crate::section::{SectionId, SectionKind};
 use crate::settings::{
-    CheckSettings, Checks, CopyMethod, Diverged, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
-    MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
+    CheckSettings, Checks, CopyMethod, Diverged, FailoverPolicy, HostMode, HostSettings, LeaseSettings,
+    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings,
+    WriterIsolated,
 };
 use crate::value::Value;
 
@@ -179,6 +180,10 @@ fn lease(global: &Values) -> LeaseSettings {
         fence_hung_server: global.flag("fence_hung_server"),
         failover_grace: global.time("failover_grace"),
         promote_apply_timeout: global.time("promote_apply_timeout"),
+        failover_policy: match global.word("failover_policy").as_str() {
+            "consistency" => FailoverPolicy::Consistency,
+            _ => FailoverPolicy::Availability,
+        },
     }
 }
 

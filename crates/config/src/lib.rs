@@ -41,8 +41,9 @@ pub use registry::{Kind, VARIABLES, Variable, When};
 pub use request::Request;
 pub use section::SectionKind;
 pub use settings::{
-    CheckSettings, Checks, CopyMethod, Diverged, HostMode, HostSettings, LeaseSettings, LvmSettings, Mode,
-    MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings, WriterIsolated,
+    CheckSettings, Checks, CopyMethod, Diverged, FailoverPolicy, HostMode, HostSettings, LeaseSettings,
+    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings,
+    WriterIsolated,
 };
 pub use shared::shared;
 pub use views::{Account, AgentView, ControlView, MonitorView, WatchedHost, WrongProgram};

@@ -180,6 +180,7 @@ const WRITER_LEASE: Kind = Kind::SecondsOrOff {
 };
 const GRACE: Kind = Kind::Seconds { least_ms: 0, most_ms: 3_600_000 };
 const LONG: Kind = Kind::Seconds { least_ms: 0, most_ms: YEARS_MS };
+pub(crate) const FAILOVER_POLICY: &[&str] = &["availability", "consistency"];
 pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
 pub(crate) const DIVERGED: &[&str] = &["hold", "merge"];
 pub(crate) const MONITOR_MODES: &[&str] = &["active", "manual", "wait", "passive"];
@@ -257,6 +258,14 @@ pub const VARIABLES: &[Variable] = &[
         "what becomes of a lost writer that returns with transactions nobody else has",
     )
     .default("hold")
+    .used(M)
+    .mmm3(),
+    global(
+        "failover_policy",
+        Kind::OneOf(FAILOVER_POLICY),
+        "whether the best host follows a lost writer, or only one that is proven to have every acknowledged transaction",
+    )
+    .default("availability")
     .used(M)
     .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),

@@ -65,6 +65,16 @@ pub struct LeaseSettings {
     pub failover_grace: Duration,
     /// How long a new writer applies what it received before it opens all the same; zero: as long as it takes. For the monitor only.
     pub promote_apply_timeout: Duration,
+    /// For the monitor only; for others the default.
+    pub failover_policy: FailoverPolicy,
+}
+
+/// Who follows a writer that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailoverPolicy {
+    Availability,
+    /// Only a host that is proven to have every acknowledged transaction.
+    Consistency,
 }
 
 /// What becomes of a lost writer that returns with transactions which nobody else has.

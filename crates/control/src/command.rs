@@ -2,6 +2,8 @@
 
 use mmm_wire::CONTROL_LINE_BYTES_MAX;
 
+use crate::confirm::Word;
+
 /// Commands that the monitor answers in JSON when asked to.
 const JSON_COMMANDS: [&str; 4] = ["show", "checks", "mode", "history"];
 
@@ -10,7 +12,7 @@ pub(crate) enum Command {
     /// Send this line. `quit` is the one line that nothing is answered to.
     Ask { line: String, expects_answer: bool },
     /// Send the line; when the monitor explains what may come of it, ask the operator and send the other one.
-    Confirm { line: String, sure: String, host: String },
+    Confirm { line: String, word: Word, host: String },
     /// Redraw `show`, for ever or this many times.
     Watch { count: Option<u64> },
 }
@@ -47,14 +49,10 @@ impl Command {
             return Err(CommandError::TooLong);
         }
         if let [name, host] = words
-            && name == "confirm_dead"
             && host != "--yes"
+            && let Some(word) = Word::of(name)
         {
-            return Ok(Self::Confirm {
-                line,
-                sure: format!("confirm_dead --yes {host}"),
-                host: host.clone(),
-            });
+            return Ok(Self::Confirm { line, word, host: host.clone() });
         }
         let expects_answer = line != "quit";
         Ok(Self::Ask { line, expects_answer })
@@ -109,13 +107,20 @@ mod tests {
     fn a_host_is_confirmed_dead_after_a_question_or_at_once_with_yes() {
         let question = Command::Confirm {
             line: "confirm_dead db1".to_owned(),
-            sure: "confirm_dead --yes db1".to_owned(),
+            word: Word::Dead,
             host: "db1".to_owned(),
         };
         assert_eq!(command(&["confirm_dead", "db1"], false), Ok(question));
         let at_once = Ok(asks("confirm_dead --yes db1", true));
         assert_eq!(command(&["confirm_dead", "--yes", "db1"], false), at_once);
         assert_eq!(command(&["confirm_dead"], false), Ok(asks("confirm_dead", true)));
+        let question = Command::Confirm {
+            line: "confirm_loss db1".to_owned(),
+            word: Word::Loss,
+            host: "db1".to_owned(),
+        };
+        assert_eq!(command(&["confirm_loss", "db1"], false), Ok(question));
+        assert_eq!(Word::Loss.sure("db1"), "confirm_loss --yes db1");
         assert_eq!(command(&["confirm_dead", "--yes"], false), Ok(asks("confirm_dead --yes", true)));
     }
 

@@ -1,6 +1,6 @@
 //! `mmm_control`: sends one command to the monitor and prints its answer, or shows the state of the cluster again and again.
 //!
-//! It knows no command but `watch`, and of `confirm_dead` that it must be confirmed: words travel as they were typed and the monitor answers for them, so that an older
+//! It knows no command but `watch`, and of `confirm_dead` and `confirm_loss` that they must be confirmed: words travel as they were typed and the monitor answers for them, so that an older
 //! and a newer program understand each other.
 #![forbid(unsafe_code)]
 
@@ -50,16 +50,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             let asked = runtime.block_on(ask(&target, &line, limit));
             Ok(print(&target, asked, expects_answer)?)
         }
-        Command::Confirm { line, sure, host } => {
+        Command::Confirm { line, word, host } => {
             let asked = runtime.block_on(ask(&target, &line, limit));
             if !asked.as_ref().is_ok_and(|answer| confirm::is_explanation(answer)) {
                 return Ok(print(&target, asked, true)?);
             }
             print(&target, asked, true)?;
-            if !confirm::ask_operator(&host)? {
+            if !confirm::ask_operator(word, &host)? {
                 return Ok(ExitCode::FAILURE);
             }
-            let asked = runtime.block_on(ask(&target, &sure, limit));
+            let asked = runtime.block_on(ask(&target, &word.sure(&host), limit));
             Ok(print(&target, asked, true)?)
         }
         Command::Watch { count } => runtime.block_on(watch::watch(&target, limit, count)),

@@ -25,7 +25,8 @@ pub use agent::{
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{
-    Action, Cluster, Event, FoundState, LogLevel, MonitorState, Protocol1Report, Restored, Rule, ledger,
+    Action, Cluster, Doubt, Event, Evidence, FoundState, LogLevel, MonitorState, Protocol1Report, Restored,
+    Rule, ledger,
 };
 pub use gtid::{
     Ahead, Compared, Comparison, GtidSet, GtidView, LogEnd, LogSeen, Origin, Place, Received, compare_own,
@@ -39,5 +40,5 @@ pub use message::{
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};
 pub use semi_sync::{Hanging, SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSource, SourceReading};
-pub use settings::{Diverged, HostMode, HostSettings, RoleMode, RoleSettings, Settings};
+pub use settings::{Diverged, FailoverPolicy, HostMode, HostSettings, RoleMode, RoleSettings, Settings};
 pub use state::{HostState, Mode, UnknownWord};

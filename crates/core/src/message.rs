@@ -337,7 +337,7 @@ pub struct AgentStatus {
     pub junction: Option<(Epoch, Junction)>,
     #[serde(default)]
     pub astray: Option<Astray>,
-    /// What the server on this host tells of semi-synchronous replication; `None` where it knows none.
+    /// What the server on this host tells of semi-synchronous replication; `None` before it was asked.
     #[serde(default)]
     pub semi_sync: Option<SemiSync>,
     /// How a server that ended waited for acknowledgements, until it opens as the writer again.

@@ -59,6 +59,16 @@ pub enum Diverged {
     Merge,
 }
 
+/// Who may follow a writer that was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FailoverPolicy {
+    /// The best host there is.
+    #[default]
+    Availability,
+    /// A host that is proven to have everything that was acknowledged to clients; else nobody, before an operator says so.
+    Consistency,
+}
+
 /// Everything that rules the monitor's decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -85,6 +95,7 @@ pub struct Settings {
     /// How long the role waits for a writer's server that has ended and may be restarted in place.
     pub failover_grace: Duration,
     pub diverged: Diverged,
+    pub failover_policy: FailoverPolicy,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
 }

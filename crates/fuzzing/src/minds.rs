@@ -44,6 +44,7 @@ pub(crate) fn cluster() -> Cluster {
         leases_run_out: true,
         failover_grace: Duration::ZERO,
         diverged: mmm_core::Diverged::default(),
+        failover_policy: mmm_core::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(10),
     };
     let found = FoundState::Lost(None, "there is no state file yet".to_owned());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mmm_config::{
-    Checks, Diverged, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config, WriterIsolated,
+    Checks, Diverged, FailoverPolicy, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config,
+    WriterIsolated,
 };
 use mmm_core::lease::LeaseLength;
 use mmm_core::{CheckKind, HostName, HostSettings, Isolated, LeaseTerms, RoleName, RoleSettings, Settings};
@@ -171,6 +172,10 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         diverged: match config.diverged {
             Diverged::Hold => mmm_core::Diverged::Hold,
             Diverged::Merge => mmm_core::Diverged::Merge,
+        },
+        failover_policy: match config.lease.failover_policy {
+            FailoverPolicy::Availability => mmm_core::FailoverPolicy::Availability,
+            FailoverPolicy::Consistency => mmm_core::FailoverPolicy::Consistency,
         },
         approach_limit: APPROACH_LIMIT,
     })

@@ -90,6 +90,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         leases_run_out: true,
         failover_grace: Duration::ZERO,
         diverged: mmm_core::Diverged::default(),
+        failover_policy: mmm_core::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(2),
     }
 }

@@ -3,9 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mmm_lab::{Builder, ConfigFile, Flavour, M1, M2, MON, Moment, Program, WRITER, wait_for};
+use mmm_lab::{
+    Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Probe, Program, WRITER, wait_for,
+};
 
-use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 /// A server that waits for ever, as far as a scenario is concerned.
 const ENDLESS_MS: u32 = 100_000;
@@ -36,7 +38,7 @@ fn a_fallback_is_told_and_mended(name: &str, flavour: Flavour) {
     let probe = lab.start_probe().unwrap();
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     let told = lab.log_length();
-    lab.cut(M1, M2, mmm_lab::Manner::Drop).unwrap();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
     lab.wait_log_since(
         told,
         "Semi-synchronous replication on 'MySQL-M1' has fallen back to asynchronous",
@@ -73,7 +75,7 @@ fn a_blocked_writer_is_not_dead(name: &str, flavour: Flavour) {
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     let told = lab.log_length();
     let cut = Moment::now();
-    lab.cut(M1, M2, mmm_lab::Manner::Drop).unwrap();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
     lab.wait_log_since(told, "Commits on 'MySQL-M1' hang", SOON);
     lab.wait_shown("# Warning: host MySQL-M1 is blocked: ", SOON);
     let refused = lab.refusal(&["move_role", "writer", M2]);
@@ -109,4 +111,97 @@ fn a_writer_whose_commits_wait_for_an_acknowledgement_is_blocked_and_not_dead() 
 #[test]
 fn mysql_9_7_a_writer_whose_commits_wait_for_an_acknowledgement_is_blocked_and_not_dead() {
     a_blocked_writer_is_not_dead("semi_blocked_my", Flavour::MySql97);
+}
+
+/// How often a scenario is to be repeated: `RUNS=20` for a measurement.
+fn runs() -> u32 {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
+}
+
+/// A writer that can't acknowledge anything by itself before its lease is over, and a monitor that asks for that.
+fn consistent(name: &str, flavour: Flavour, timeout_ms: u32) -> Cluster {
+    let builder = builder(name, flavour).semi_sync(timeout_ms);
+    let lab = Cluster::up(builder.append(ConfigFile::Three, "failover_policy consistency"));
+    wait_long(&lab, "acknowledging: MySQL-M2;");
+    lab.expect_covered();
+    lab
+}
+
+fn lost_by(lab: &Cluster, probe: &Probe, host: &str) -> Vec<u64> {
+    Judge::new(lab, probe.record().unwrap()).lost(host).unwrap()
+}
+
+/// The writer's host vanishes under writes. Everything that it acknowledged is on the other master, and that is why it follows.
+fn a_vanished_writer_loses_nothing(name: &str, flavour: Flavour) {
+    for run in 1..=runs() {
+        let lab = consistent(name, flavour, 10_000);
+        let probe = lab.start_probe().unwrap();
+        probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+        // Not always at the same place between two renewals, looks and writes.
+        thread::sleep(Duration::from_millis(500 + u64::from(run) * 137 % 1000));
+        let unplugged = lab.unplug(M1).unwrap();
+        let first = probe.wait_write_by(ID2, unplugged, Duration::from_secs(40)).unwrap();
+        let lost = lost_by(&lab, &probe, M2);
+        let acknowledged = probe.record().unwrap().acknowledged().count();
+        eprintln!(
+            "run {run}: {} of {acknowledged} acknowledged writes lost; first write after {:?}",
+            lost.len(),
+            first.end - unplugged
+        );
+        assert!(lost.is_empty(), "{lost:?}");
+        probe.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_writer_that_vanishes_under_writes_loses_nothing_that_was_acknowledged() {
+    a_vanished_writer_loses_nothing("semi_vanish", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_a_writer_that_vanishes_under_writes_loses_nothing_that_was_acknowledged() {
+    a_vanished_writer_loses_nothing("semi_vanish_my", Flavour::MySql97);
+}
+
+/// The writer has fallen back and acknowledges by itself when it vanishes: nobody follows it, whatever becomes of the monitor, before
+/// the operator takes the loss upon himself.
+fn nobody_follows_unproven(name: &str, flavour: Flavour) {
+    let lab = consistent(name, flavour, 9000);
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let told = lab.log_length();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
+    lab.wait_log_since(told, "Semi-synchronous replication on 'MySQL-M1' has fallen back", SOON);
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    lab.unplug(M1).unwrap();
+    let refusal = "MySQL-M2 is not proven to have every transaction that was acknowledged: of 'MySQL-M1': it had fallen \
+                   back to asynchronous replication";
+    lab.wait_log_since(told, refusal, SOON);
+    wait_long(&lab, refusal);
+    lab.stop(MON, Program::Monitor).unwrap();
+    lab.start(MON, Program::Monitor).unwrap();
+    thread::sleep(Duration::from_secs(9));
+    wait_long(&lab, refusal);
+    assert!(lab.is_read_only(M2).unwrap() && !lab.has_address(M2, WRITER).unwrap());
+    let explained = lab.refusal(&["confirm_loss", M1]);
+    assert!(explained.contains("To confirm: confirm_loss --yes MySQL-M1"), "{explained}");
+    assert!(lab.is_read_only(M2).unwrap());
+    let confirmed = Moment::now();
+    let answer = lab.tell(&["confirm_loss", "--yes", M1]);
+    assert!(answer.starts_with("OK: What only host 'MySQL-M1' has may be lost"), "{answer}");
+    let first = probe.wait_write_by(ID2, confirmed, Duration::from_secs(30)).unwrap();
+    let lost = lost_by(&lab, &probe, M2);
+    eprintln!("first write {:?} after the word; {} lost, as was said", first.end - confirmed, lost.len());
+    assert!(!lost.is_empty(), "there was something to lose");
+    probe.stop().unwrap();
+}
+
+#[test]
+fn nobody_follows_a_writer_that_had_fallen_back_before_the_operator_confirms_the_loss() {
+    nobody_follows_unproven("semi_unproven", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_nobody_follows_a_writer_that_had_fallen_back_before_the_operator_confirms_the_loss() {
+    nobody_follows_unproven("semi_unproven_my", Flavour::MySql97);
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mmm_config::{LeaseSettings, Program, WriterIsolated};
+use mmm_config::{FailoverPolicy, LeaseSettings, Program, WriterIsolated};
 
 use crate::settings::TOOLS;
 use crate::support::Folder;
@@ -14,6 +14,7 @@ fn usual_lease() -> LeaseSettings {
         fence_hung_server: true,
         failover_grace: Duration::ZERO,
         promote_apply_timeout: Duration::ZERO,
+        failover_policy: FailoverPolicy::Availability,
     }
 }
 
@@ -41,7 +42,7 @@ fn one_space(text: &str) -> String {
 #[test]
 fn the_lease_is_the_monitors_and_stops_no_other_program() {
     let folder = with_ours(
-        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\n",
+        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\nfailover_policy consistency\n",
     );
     let longer = Duration::from_millis(7500);
     let monitor = LeaseSettings {
@@ -50,6 +51,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         fence_hung_server: false,
         failover_grace: Duration::from_millis(2500),
         promote_apply_timeout: Duration::from_secs(30),
+        failover_policy: FailoverPolicy::Consistency,
     };
     assert_eq!(folder.loaded(Program::Monitor).settings.lease, monitor);
     let agent = LeaseSettings { writer_lease: longer, ..usual_lease() };
@@ -63,6 +65,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         "fence_hung_server no # DIR/mmm3.conf:3",
         "failover_grace 2.5 # DIR/mmm3.conf:4",
         "promote_apply_timeout 30 # DIR/mmm3.conf:5",
+        "failover_policy consistency # DIR/mmm3.conf:6",
     ] {
         let described = one_space(&folder.described(Program::Monitor));
         assert!(described.contains(line), "{described}");

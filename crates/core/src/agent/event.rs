@@ -35,8 +35,8 @@ pub enum AgentEvent {
     },
     /// How the server replicates, `None` where that is not set up, and when it was asked.
     ReplicaSeen(Option<ReplicaView>, Moment),
-    /// What it tells of semi-synchronous replication, `None` where it knows none, and when it was asked.
-    SemiSyncSeen(Option<SemiSyncReading>, Moment),
+    /// What it tells of semi-synchronous replication, and when it was asked.
+    SemiSyncSeen(SemiSyncReading, Moment),
     /// What the server has received, applied or not.
     ReceivedSeen(Box<Received>),
     /// The monitor wants to know what the server has as of now.

@@ -18,11 +18,11 @@ pub(super) struct SemiSyncDesk {
 }
 
 impl AgentMind {
-    pub(super) fn take_in_semi_sync(&mut self, reading: Option<SemiSyncReading>, asked: Moment) {
+    pub(super) fn take_in_semi_sync(&mut self, reading: SemiSyncReading, asked: Moment) {
         let desk = &mut self.semi_sync;
         desk.asked = asked;
         let before = desk.seen.as_ref().map(|(known, reading)| (known, reading));
-        desk.seen = reading.map(|reading| (SemiSync::after(before, &reading, asked), reading));
+        desk.seen = Some((SemiSync::after(before, &reading, asked), reading));
     }
 
     /// Keeps what was seen last of a server that has ended, and forgets it when that opens as the writer again.

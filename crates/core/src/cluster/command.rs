@@ -32,6 +32,7 @@ New in MMM 3:
     watch                             - show status again each second
     show --long                       - with the writer's lease, and why the role is where it is
     confirm_dead <host>               - your word that host <host> is off: another may take its role
+    confirm_loss <host>               - your word that what only host <host> has may be lost
     set_offline --force <host>        - also when nobody can take over the writer role
     diverged [<host>]                 - list transactions that only host <host> has
     rejoin [--merge] <host>           - what host <host> needs to join again; --merge: do it
@@ -67,9 +68,11 @@ impl Cluster {
             ["set_active"] => self.switch_mode(Mode::Active, actions),
             ["set_manual"] => self.switch_mode(Mode::Manual, actions),
             ["set_passive"] => self.switch_mode(Mode::Passive, actions),
-            ["set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead" | "rejoin", ..]
-                if !self.has_started() =>
-            {
+            [
+                "set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead" | "confirm_loss"
+                | "rejoin",
+                ..,
+            ] if !self.has_started() => {
                 "ERROR: The monitor has not finished its initial checks. Try again in some seconds."
                     .to_owned()
             }
@@ -94,6 +97,8 @@ impl Cluster {
             ["rejoin", host] => self.rejoin(host),
             ["confirm_dead", host] => self.confirm_dead(now, host, false, actions),
             ["confirm_dead", "--yes", host] => self.confirm_dead(now, host, true, actions),
+            ["confirm_loss", host] => self.confirm_loss(now, host, false, actions),
+            ["confirm_loss", "--yes", host] => self.confirm_loss(now, host, true, actions),
             ["set_ip", ip, host] => self.set_ip(ip, host, actions),
             _ => invalid(),
         };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::lease::Evidence;
 use super::ledger::Record;
 use super::protocol1::Protocol1Report;
 use crate::check::{CheckKind, Verdict};
@@ -92,6 +93,11 @@ pub struct MonitorState {
     pub issued: Epoch,
     /// The last lease that was granted.
     pub record: Option<GrantRecord>,
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// Up to which epoch the operator takes it that transactions are lost.
+    #[serde(default)]
+    pub loss_confirmed: Epoch,
 }
 
 /// What a starting monitor found of its own state.

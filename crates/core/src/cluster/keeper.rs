@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::event::{FoundState, MonitorState};
+use super::lease::Evidence;
 use super::{Action, LogLevel};
 use crate::lease::{Epoch, Grant, GrantBook, GrantRecord, LeaseLength, LeaseRules, Obstacle, Proof, Renewal};
 use crate::message::ToAgent;
@@ -59,6 +60,10 @@ pub(super) struct Keeper {
     pending: Option<Pending>,
     /// Why the disk takes nothing, while it does not.
     pub(super) trouble: Option<String>,
+    /// What is known of the acknowledgements of the last lease's holder.
+    pub(super) evidence: Option<Evidence>,
+    /// Up to which epoch the operator takes it that transactions are lost.
+    pub(super) loss_confirmed: Epoch,
     /// Boots of hosts which said, when nobody knew of any lease, that they don't either.
     pub(super) absolved: BTreeMap<HostName, String>,
 }
@@ -74,13 +79,16 @@ impl Keeper {
             }
         };
         let lineage = if state.lineage == 0 { instance } else { state.lineage };
-        let record = state.record.clone().filter(|_| trust == Trust::Known);
+        let trust_known = trust == Trust::Known;
+        let record = state.record.clone().filter(|_| trust_known);
         Self {
             rules,
             instance,
             book: GrantBook::restart(record, now, rules),
             trust,
             issued: state.issued,
+            evidence: state.evidence.clone().filter(|_| trust_known),
+            loss_confirmed: state.loss_confirmed,
             lineage,
             durable: state,
             saving: None,
@@ -125,6 +133,7 @@ impl Keeper {
         self.pending = None;
         self.trust = Trust::Lost(why);
         self.book.adopt(now, None);
+        self.evidence = None;
     }
 
     /// Every candidate has been heard: this is what they know together.
@@ -203,7 +212,7 @@ impl Keeper {
         };
         let before = self.book.clone();
         let Some(grant) = self.book.renew(now, host, renewal, promotable, length) else { return };
-        if self.book.record() == self.durable.record.as_ref() {
+        if self.book.record() == self.durable.record.as_ref() && self.evidence_is_safe() {
             actions.push(tell(host, grant));
             return;
         }
@@ -256,18 +265,40 @@ impl Keeper {
             return;
         }
         let record = self.book.record().cloned();
-        let same = record == self.durable.record && self.issued == self.durable.issued;
+        let same = record == self.durable.record
+            && self.issued == self.durable.issued
+            && self.evidence == self.durable.evidence
+            && self.loss_confirmed == self.durable.loss_confirmed;
         // A disk that has refused is tried again until it takes something: nobody is promoted before.
         if same && self.durable.generation > 0 && self.trouble.is_none() {
             return;
         }
         // What an agent said of it may be anything.
         let generation = self.durable.generation.saturating_add(1);
-        let state = MonitorState { lineage: self.lineage, generation, issued: self.issued, record };
+        let state = MonitorState {
+            lineage: self.lineage,
+            generation,
+            issued: self.issued,
+            record,
+            evidence: self.evidence.clone(),
+            loss_confirmed: self.loss_confirmed,
+        };
         self.next_number += 1;
         let number = self.next_number;
         self.saving = Some(Saving { number, state: state.clone() });
         actions.push(Action::SaveState { number, state });
+    }
+
+    /// Whether what the disk says of acknowledgements promises no more than what is known: a lease does not go on by a promise that
+    /// has become untrue.
+    fn evidence_is_safe(&self) -> bool {
+        let epoch = self.book.record().map(|record| record.epoch);
+        self.evidence == self.durable.evidence
+            || self
+                .durable
+                .evidence
+                .as_ref()
+                .is_none_or(|known| known.doubt.is_some() || Some(known.epoch) != epoch)
     }
 
     /// The change that a renewal brought about is not made after all; the renewal is answered as if there were none.
@@ -297,6 +328,7 @@ impl Keeper {
                 }
                 // The grant leaves only when its own record is the one on disk.
                 if self.book.record() == self.durable.record.as_ref()
+                    && self.evidence_is_safe()
                     && let Some(Pending { host, answer: Some((_, grant)), .. }) = self.pending.take()
                 {
                     actions.push(tell(&host, grant));

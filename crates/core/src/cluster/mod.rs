@@ -52,6 +52,7 @@ use crate::settings::{HostMode, Settings};
 use crate::state::{HostState, Mode};
 
 pub use event::{Action, Event, FoundState, LogLevel, MonitorState, Restored};
+pub use lease::{Doubt, Evidence};
 pub use protocol1::Protocol1Report;
 pub use rules::Rule;
 
@@ -98,6 +99,10 @@ pub struct Cluster {
     first_master_online: Option<Moment>,
     saved: Option<String>,
     semi_sync_told: SemiSyncTold,
+    /// When the writer was last seen to wait for acknowledgements, or not to.
+    evidence_at: Option<Moment>,
+    /// The lease whose loss was told to be followed by nobody, and why.
+    told_unproven: Option<(Epoch, String)>,
     leftovers: Leftovers,
     ledger: Ledger,
 }
@@ -141,6 +146,8 @@ impl Cluster {
             first_master_online: None,
             saved: None,
             semi_sync_told: SemiSyncTold::default(),
+            evidence_at: None,
+            told_unproven: None,
             leftovers: Leftovers::default(),
             ledger: Ledger::default(),
             settings,
@@ -172,6 +179,7 @@ impl Cluster {
                 self.leave_protocol1(&host, &mut actions);
                 self.take_in_agent(now, &host, &mut actions);
                 self.take_in_status(now, &host, *status, &mut actions);
+                self.doubt_promised(&host);
             }
             Event::AgentReported { host, status } => {
                 self.take_in_status(now, &host, *status, &mut actions);
@@ -228,6 +236,7 @@ impl Cluster {
     fn react(&mut self, now: Moment, actions: &mut Vec<Action>) {
         self.refused.retain(|_, at| now.since(*at) < REFUSED_FOR);
         self.note_contacts(now);
+        self.take_evidence(now);
         self.keeper.save(now, actions);
         if !self.refused.is_empty() {
             return;
@@ -254,6 +263,7 @@ impl Cluster {
             self.keeper.save(now, actions);
             self.watch_semi_sync(actions);
             self.tend_holds(now, actions);
+            self.tell_unproven(now, actions);
             self.send_orders(now, actions);
             self.save_status(actions);
         }

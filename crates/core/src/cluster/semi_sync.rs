@@ -22,7 +22,7 @@ pub(super) struct SemiSyncTold {
 
 impl Cluster {
     /// What a host's agent says of it, where that is to be believed now.
-    fn semi_sync_of(&self, name: &HostName) -> Option<&SemiSync> {
+    pub(super) fn semi_sync_of(&self, name: &HostName) -> Option<&SemiSync> {
         let agent = &self.hosts.get(name)?.agent;
         let heard = agent.connected && agent.status.server.is_up();
         agent.status.semi_sync.as_ref().filter(|known| heard && !known.outdated)

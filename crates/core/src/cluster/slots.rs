@@ -179,7 +179,7 @@ impl Cluster {
     }
 
     /// Where the log of the last writer ended, when it gave the role back in order and has not been restarted since.
-    fn final_position(&self, last: &HostName) -> Option<LogPosition> {
+    pub(super) fn final_position(&self, last: &HostName) -> Option<LogPosition> {
         let record = self.record().filter(|record| record.host == *last)?;
         let agent = &self.hosts.get(last)?.agent;
         let (epoch, position) = agent.status.released_at.as_ref()?;

@@ -18,17 +18,14 @@ const WAITING: &str =
     "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for semi-sync ACK%'";
 
 impl Session {
-    /// `None` where the server knows nothing of it.
-    pub async fn semi_sync(&mut self, limit: Duration) -> Result<Option<SemiSyncReading>, ServerError> {
+    /// Neither side is on where the server knows nothing of it.
+    pub async fn semi_sync(&mut self, limit: Duration) -> Result<SemiSyncReading, ServerError> {
         let until = Instant::now() + limit;
         let left = || until.saturating_duration_since(Instant::now());
         let variables = Values(self.rows("asking for semi-synchronous replication", VARIABLES, limit).await?);
-        if variables.0.is_empty() {
-            return Ok(None);
-        }
         let (source, replica) = (variables.is_on(SOURCE, "enabled"), variables.is_on(REPLICA, "enabled"));
         if !source && !replica {
-            return Ok(Some(SemiSyncReading::default()));
+            return Ok(SemiSyncReading::default());
         }
         let states = Values(self.rows("asking for acknowledgements", STATES, left()).await?);
         let mut reading = SemiSyncReading {
@@ -41,7 +38,7 @@ impl Session {
             let rows = self.rows(doing, WAITING, left()).await?;
             source.waiting = rows.first().and_then(|row| row.first()?.parse().ok()).unwrap_or(0);
         }
-        Ok(Some(reading))
+        Ok(reading)
     }
 }
 

@@ -1,10 +1,13 @@
 //! The monitor's decisions about the writer's lease: whose renewals are answered with what, who may be promoted when,
 //! and what an operator is told while nobody can be.
 
+mod evidence;
 mod promotion;
 mod trust;
 mod vanished;
 mod why;
+
+pub use evidence::{Doubt, Evidence};
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,6 +35,11 @@ pub(in crate::cluster) enum Waiting {
     /// It never had a lease, and has the address or takes writes all the same.
     StillServes(HostName),
     Lease(Obstacle),
+    /// The policy forbids it: what this host acknowledged may not be on it.
+    Unproven {
+        lost: HostName,
+        why: String,
+    },
 }
 
 impl Cluster {
@@ -137,7 +145,11 @@ impl Cluster {
             // It cannot say whether it promised anything before its agent was replaced.
             return Err(Waiting::Lease(Obstacle::NotListed { holder: record.host.clone() }));
         }
-        proof.map_err(Waiting::Lease)
+        let proof = proof.map_err(Waiting::Lease)?;
+        match self.unproven(now, host) {
+            Some((lost, why)) => Err(Waiting::Unproven { lost, why }),
+            None => Ok(proof),
+        }
     }
 
     /// The hosts that could be promoted instead of the holder right now; `None`: what is recorded stays.

@@ -1,5 +1,6 @@
 //! Making a host the writer: the choice, its epoch, the proof, and taking back what was chosen before.
 
+use super::Waiting;
 use crate::cluster::keeper::Trust;
 use crate::cluster::{Action, Cluster, LogLevel};
 use crate::lease::{Epoch, Proof};
@@ -82,13 +83,18 @@ impl Cluster {
             .running_record()
             .and_then(|record| self.hosts.get(&record.host))
             .is_some_and(|holder| !holder.agent.connected);
+        let unproven = matches!(self.writer_proof(now, chosen), Err(Waiting::Unproven { .. }));
         let forced = self.slots.get(role).is_none_or(|slot| slot.forced);
         let another = self.settings.candidates().iter().any(|other| {
             other != chosen && self.eligible(now, role.name(), other) && self.writer_proof(now, other).is_ok()
         });
-        if vanished && another && !forced {
-            let text =
-                format!("Role '{role}' does not go to '{chosen}', which the lost writer did not know of");
+        if (vanished || unproven) && another && !forced {
+            let why = if unproven {
+                "which is not proven to have everything that was acknowledged"
+            } else {
+                "which the lost writer did not know of"
+            };
+            let text = format!("Role '{role}' does not go to '{chosen}', {why}");
             actions.push(Action::log(LogLevel::Info, text));
             self.unassign(role);
         }

@@ -1,5 +1,6 @@
 //! In one sentence, where the writer role is or what it waits for.
 
+use super::evidence::describe_unproven;
 use super::{Waiting, join};
 use crate::cluster::Cluster;
 use crate::lease::Obstacle;
@@ -9,6 +10,9 @@ use crate::names::HostName;
 impl Cluster {
     /// In one sentence, where the writer role is or what it waits for.
     pub(in crate::cluster) fn why(&self, now: Moment) -> String {
+        if let Some((host, lost, why)) = self.nobody_proven(now) {
+            return describe_unproven(&host, &lost, &why);
+        }
         let holder = self.active_master();
         if let Some(slot) = self.writer_role().and_then(|role| self.slots.get(role))
             && let (Some(holder), Some(promotion)) = (holder, &slot.grant)
@@ -43,6 +47,7 @@ impl Cluster {
                 "nobody can be promoted ({why}): waiting for the report of {}, or confirm_dead",
                 join(&unheard.iter().collect::<Vec<_>>())
             ),
+            Err(Waiting::Unproven { lost, why }) => describe_unproven(&host, &lost, &why),
             Err(Waiting::Lease(Obstacle::StillRuns { holder, rest })) => {
                 format!("waiting {:.1} s for the lease of {holder}", rest.as_secs_f32())
             }

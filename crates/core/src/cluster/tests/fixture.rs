@@ -66,6 +66,7 @@ pub(super) fn pair() -> Settings {
         leases_run_out: true,
         failover_grace: Duration::ZERO,
         diverged: crate::settings::Diverged::default(),
+        failover_policy: crate::settings::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(3),
     }
 }

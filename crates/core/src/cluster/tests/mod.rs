@@ -2,6 +2,7 @@
 
 mod choice;
 mod commands;
+mod consistency;
 mod fixture;
 mod followers;
 mod host;

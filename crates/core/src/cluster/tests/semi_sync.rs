@@ -18,7 +18,7 @@ pub(super) fn source() -> SemiSyncSource {
     }
 }
 
-fn waits(change: impl Fn(&mut SemiSyncSource)) -> impl FnOnce(&mut AgentStatus) {
+pub(super) fn waits(change: impl Fn(&mut SemiSyncSource)) -> impl FnOnce(&mut AgentStatus) {
     let mut source = source();
     change(&mut source);
     move |status| status.semi_sync = Some(SemiSync { source: Some(source), ..SemiSync::default() })
