@@ -4,6 +4,7 @@
 mod addresses;
 mod client_threads;
 mod clock;
+mod diverged;
 mod doctor;
 mod epoch_file;
 mod fence;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mmm_core::following::Running;
 use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
 use mmm_mysql::{
     Account, Coordinates, Endpoint, ErrorKind, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
@@ -175,7 +176,11 @@ impl ServerLane {
             Step::StopReplication => done(self.session().await?.stop_replication(REPLICATION_LIMIT).await),
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
-            Step::ResumeReceiving => done(self.session().await?.start_receiving(REPLICATION_LIMIT).await),
+            Step::ResumeReceiving => {
+                // An applier that was stopped by a conflict tries again, and before there is more to apply.
+                self.start_threads(Running { receives: false, applies: true }).await?;
+                done(self.session().await?.start_receiving(REPLICATION_LIMIT).await)
+            }
             Step::StopApplying => done(self.session().await?.stop_applying(STILL_LIMIT).await),
             Step::StartThreads(threads) => done(self.start_threads(*threads).await),
             Step::Approach(_) => self.approach().await,

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::addresses::AddressLane;
 use crate::clock::{self, WallClock};
+use crate::diverged::Diverged;
 use crate::doctor;
 use crate::epoch_file::{self, EpochFile};
 use crate::heartbeat;
@@ -75,6 +76,7 @@ pub(crate) struct Worker {
     pub(crate) line_rules: watch::Sender<Arc<LineRules>>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
+    diverged: Diverged,
     announcements: BTreeMap<Role, JoinHandle<()>>,
 }
 
@@ -193,11 +195,15 @@ impl Worker {
             line_askers,
             line_rules,
             events,
+            diverged: Diverged::start(current, reports.clone()),
             reports,
         })
     }
 
     pub(crate) fn take_in(&mut self, event: AgentEvent) {
+        if let AgentEvent::Ordered(order) = &event {
+            self.diverged.save(order.surplus.as_deref());
+        }
         let jump = self.wall_clock.look().map(|by| AgentEvent::ClockJumped { by });
         let mut events: VecDeque<AgentEvent> = jump.into_iter().chain([event]).collect();
         while let Some(event) = events.pop_front() {
@@ -224,8 +230,10 @@ impl Worker {
                 self.looks.send_replace(id);
             }
             AgentAction::Report(status) => {
-                let status = AgentStatus { boot_id: self.boot_id.clone(), ..*status };
-                self.reports.send_replace(status);
+                self.reports.send_modify(|reported| {
+                    let saved = reported.saved.take();
+                    *reported = AgentStatus { boot_id: self.boot_id.clone(), saved, ..*status };
+                });
             }
             AgentAction::Save { number, memory } => {
                 let outcome = self.memory.save(&memory);

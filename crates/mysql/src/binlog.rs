@@ -6,6 +6,7 @@
 //! whatever a file says of its size.
 
 mod boundary;
+mod contents;
 mod event;
 mod gtid;
 mod index;
@@ -14,6 +15,7 @@ mod tail;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+pub use contents::contents;
 pub use event::{BinlogEvent, BinlogReader, LogFormat};
 pub use gtid::LogGtid;
 pub use index::log_files;

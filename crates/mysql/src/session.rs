@@ -3,6 +3,7 @@
 //! Every call has a deadline. A call that misses it, is cancelled, or loses the connection ends the session: all later
 //! calls fail at once, and the owner connects anew. An error packet from the server ends nothing.
 
+mod log_home;
 mod read_only;
 mod replication;
 mod repointing;
@@ -20,6 +21,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub use self::log_home::LogHome;
 pub use self::read_only::ReadOnlyOutcome;
 use crate::address::{Account, Endpoint};
 use crate::dialect;

@@ -38,6 +38,7 @@ mod overlap;
 mod places;
 mod protocol1_agent;
 mod protocol1_monitor;
+mod rejoin;
 mod reload;
 mod reload_loop;
 mod repairs;

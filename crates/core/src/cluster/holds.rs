@@ -25,6 +25,9 @@ pub(super) enum Held {
     Diverged(Surplus),
     /// The new writer is to receive them.
     Merging {
+        /// All that there were.
+        first: Surplus,
+        /// What is left.
         surplus: Surplus,
         /// When it was first heard to receive again.
         since: Option<Moment>,
@@ -69,6 +72,14 @@ impl Cluster {
         self.held_of(name).and_then(Held::surplus)
     }
 
+    /// What its agent is to save: while it is merged, all that there was.
+    pub(super) fn surplus_to_save(&self, name: &HostName) -> Option<&Surplus> {
+        match self.held_of(name)? {
+            Held::Merging { first, .. } => Some(first),
+            held => held.surplus(),
+        }
+    }
+
     /// Whether it must not become ONLINE beside the writer that took its place. Where there is none it is no worse than others
     /// that are not.
     fn is_measured_by_another(&self, name: &HostName) -> bool {
@@ -90,25 +101,30 @@ impl Cluster {
     pub(super) fn tend_holds(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let Some(pair) = self.pair() else { return };
         let Some(slot) = self.slot_of(&pair.role) else { return };
-        match (pair.compared.clone(), slot.held.clone()) {
-            (Compared::Contained, held) => self.lift(&pair, &held, actions),
+        if let Held::Merging { surplus, .. } = &mut slot.held {
+            if let Compared::Has(left) = &pair.compared {
+                surplus.clone_from(left);
+            }
+            if self.merge_has_settled(now, &pair, actions) && pair.compared == Compared::Contained {
+                self.lift(&pair, actions);
+            }
+            return;
+        }
+        match (pair.compared.clone(), &slot.held) {
+            (Compared::Contained, _) => self.lift(&pair, actions),
             (Compared::Unreadable, Held::Uncompared) => {
                 slot.held = Held::Unreadable;
                 self.tell_unreadable(&pair, actions);
             }
-            (Compared::NotYet | Compared::Unreadable, _) => {}
-            (Compared::Has(surplus), Held::Uncompared | Held::Unreadable) => {
+            (Compared::Has(surplus), Held::Diverged(_)) => slot.held = Held::Diverged(surplus),
+            (Compared::Has(surplus), _) => {
                 slot.held = Held::Diverged(surplus.clone());
                 Self::tell_diverged(&pair, &surplus, actions);
                 if self.settings.diverged == Diverged::Merge {
                     self.begin_merge(&pair.role, "diverged merge", actions);
                 }
             }
-            (Compared::Has(surplus), Held::Diverged(_)) => slot.held = Held::Diverged(surplus),
-            (Compared::Has(surplus), Held::Merging { since, .. }) => {
-                slot.held = Held::Merging { surplus, since };
-                self.watch_merge(now, &pair, actions);
-            }
+            (Compared::NotYet | Compared::Unreadable, _) => {}
         }
     }
 
@@ -130,20 +146,24 @@ impl Cluster {
             role: role.clone(),
             old: old.clone(),
             new: new.clone(),
-            compared: compare(old_gtid, new_gtid),
+            compared: match compare(old_gtid, new_gtid) {
+                // `MariaDB` counts as applied what it only received when the receiver is started while the applier is stopped.
+                Compared::Contained if new_status.applier_error.is_some() => Compared::NotYet,
+                compared => compared,
+            },
         })
     }
 
-    fn lift(&mut self, pair: &Pair, held: &Held, actions: &mut Vec<Action>) {
+    fn lift(&mut self, pair: &Pair, actions: &mut Vec<Action>) {
         let Pair { role, old, new, .. } = pair;
-        let text = match held {
-            Held::Merging { surplus, .. } => {
-                format!("The {} of '{old}' that nobody else had are on '{new}' now", surplus.counted())
+        let Some(slot) = self.slot_of(role) else { return };
+        let text = match &slot.held {
+            Held::Merging { first, .. } => {
+                format!("The {} of '{old}' that nobody else had are on '{new}' now", first.counted())
             }
             _ => format!("All that '{old}' wrote is on '{new}': '{new}' replicates from it again"),
         };
         actions.push(Action::log(LogLevel::Info, text));
-        let Some(slot) = self.slot_of(role) else { return };
         slot.hold_from = None;
         slot.held = Held::default();
         if let Some(grant) = &mut slot.grant {
@@ -186,23 +206,22 @@ impl Cluster {
         };
         let text = format!("'{new}' receives the {} that only '{old}' has ({why})", surplus.counted());
         actions.push(Action::log(LogLevel::Warn, text));
-        slot.held = Held::Merging { surplus: surplus.clone(), since: None };
+        slot.held = Held::Merging { first: surplus.clone(), surplus: surplus.clone(), since: None };
         if let Some(grant) = &mut slot.grant {
             grant.hold = false;
         }
     }
 
-    /// A transaction that is in conflict ends the merge.
-    fn watch_merge(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) {
-        let Some(status) = self.hosts.get(&pair.new).map(|host| &host.agent.status) else { return };
+    /// Whether the new writer has received long enough for its word to count. A transaction that is in conflict ends the merge.
+    fn merge_has_settled(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) -> bool {
+        let Some(status) = self.hosts.get(&pair.new).map(|host| &host.agent.status) else { return false };
         let (holding, error) = (status.holding, status.applier_error.clone());
-        let Some(slot) = self.slot_of(&pair.role) else { return };
-        let Held::Merging { surplus, since } = &mut slot.held else { return };
-        if holding {
-            return;
+        let Some(slot) = self.slot_of(&pair.role) else { return false };
+        let Held::Merging { surplus, since, .. } = &mut slot.held else { return false };
+        if holding || now.since(*since.get_or_insert(now)) < SETTLED {
+            return false;
         }
-        let since = *since.get_or_insert(now);
-        let Some(error) = error.filter(|_| now.since(since) >= SETTLED) else { return };
+        let Some(error) = error else { return true };
         slot.held = Held::Diverged(surplus.clone());
         if let Some(grant) = &mut slot.grant {
             grant.hold = true;
@@ -212,6 +231,7 @@ impl Cluster {
             "'{new}' can't apply what only '{old}' has: {error}. Replication from '{old}' is held again: resolve the conflict on '{new}' and try again (`mmm_control rejoin --merge {old}`), or carry over by hand what is needed and rebuild '{old}' from '{new}'"
         );
         actions.push(Action::log(LogLevel::Fatal, text));
+        false
     }
 
     /// A host that is promoted with what nobody else has is told of: what the others did meanwhile may be in conflict with it.

@@ -521,7 +521,7 @@ impl Cluster {
                 self.keeper.absolved.get(name).is_some_and(|boot| *boot == host.agent.status.boot_id)
             }),
             stand_still: self.is_to_stand_still(name),
-            surplus: self.held_surplus(name).cloned().map(Box::new),
+            surplus: self.surplus_to_save(name).cloned().map(Box::new),
             generation: self.keeper.generation(),
         }
     }

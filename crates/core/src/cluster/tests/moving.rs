@@ -312,6 +312,7 @@ fn a_lost_writer_with_transactions_of_its_own_fails_until_they_are_merged_by_com
         status.holding = false;
         status.gtid = Some(gtid(13, 5, 43));
     });
+    fixture.pass(3);
     fixture.settle();
     assert!(fixture.logged("INFO The 3 transactions of 'db1' that nobody else had are on 'db2' now"));
     assert_eq!(fixture.state("db1"), HostState::Online);

@@ -1,0 +1,208 @@
+//! A lost writer that comes back: with the same history it joins by itself, with more it waits for a word.
+
+use std::time::{Duration, Instant};
+
+use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Program, Record, wait_for};
+
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, other, quick};
+
+/// A cluster whose monitor sees a lost host after 2 s.
+fn description(name: &str, flavour: Option<Flavour>) -> Builder {
+    let builder = quick(name).append(ConfigFile::Monitor, QUICK_CHECKS);
+    match flavour {
+        Some(flavour) => builder.server(flavour).gtid(),
+        None => builder,
+    }
+}
+
+/// The first master vanishes, agent and all, with writes that the second never received, and comes back.
+fn diverged(builder: Builder) -> (Cluster, Record) {
+    let lab = Cluster::up(builder);
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write(Moment::now(), SOON).unwrap();
+    let cut = lab.cut(M1, M2, Manner::Drop).unwrap();
+    probe.wait_write_by(ID1, cut + Duration::from_millis(300), SOON).unwrap();
+    let lost = lab.power_off(M1).unwrap();
+    probe.wait_write_by(ID2, lost, SOON).unwrap();
+    let record = probe.stop().unwrap();
+    lab.heal_all().unwrap();
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+    (lab, record)
+}
+
+/// Numbers that only the lost writer has.
+fn only_on_the_old(judge: &Judge<'_>) -> Vec<u64> {
+    let there = judge.rows(M2).unwrap();
+    let own = judge.rows(M1).unwrap().into_iter().filter(|(_, server)| *server == ID1);
+    own.map(|(number, _)| number).filter(|number| !there.contains_key(number)).collect()
+}
+
+fn saved_files(lab: &Cluster) -> Vec<String> {
+    let told = wait_for("the saved files", SOON, || {
+        let told = lab.tell(&["diverged", M1]);
+        if told.contains(".sql") { Ok(told) } else { Err(told) }
+    })
+    .unwrap();
+    eprintln!("{told}");
+    let saved = format!("Saved on {M1}: ");
+    told.lines().filter_map(|line| line.strip_prefix(&saved).map(str::to_owned)).collect()
+}
+
+fn is_listed_saved_and_merged(builder: Builder) {
+    let (lab, record) = diverged(builder);
+    let judge = Judge::new(&lab, record);
+    let only = only_on_the_old(&judge);
+    assert!(only.len() > 5, "{only:?}");
+    let count = format!("it has {} transactions nobody else has", only.len());
+    lab.wait_shown(&count, SOON);
+    let files = saved_files(&lab);
+    let told = lab.tell(&["diverged", M1]);
+    assert!(told.contains(&format!("has {} transactions nobody else has", only.len())), "{told}");
+    assert!(told.contains("lab.probe") || told.contains("INSERT INTO"), "{told}");
+    for file in &files {
+        let mode = lab.exec(M1, &["stat", "-c", "%a", file]).unwrap();
+        assert_eq!(mode.stdout.trim(), "600", "{file}");
+    }
+    let sql: String = files
+        .iter()
+        .filter(|file| file.contains(".sql"))
+        .map(|file| lab.exec(M1, &["cat", file]).unwrap().stdout)
+        .collect();
+    for number in &only {
+        assert!(sql.contains(&number.to_string()), "row {number} is not in {files:?}");
+    }
+
+    assert!(lab.tell(&["rejoin", M1]).contains("rejoin --merge"));
+    assert!(lab.refusal(&["set_online", M1]).contains("nobody else has"));
+    lab.tell(&["rejoin", "--merge", M1]);
+    lab.wait_log(MON, Program::Monitor, "that nobody else had are on 'MySQL-M2' now", SOON).unwrap();
+    lab.expect_pair(M2);
+    assert_eq!(judge.lost(M2).unwrap(), Vec::<u64>::new());
+    lab.wait_replicating(M2, SOON).unwrap();
+    lab.wait_replicated(M2, M1, SOON).unwrap();
+    lab.expect_identical(M2, &[M1]);
+    assert!(lab.tell(&["diverged"]).starts_with("OK: No host"));
+}
+
+#[test]
+fn what_only_a_lost_writer_has_is_listed_saved_and_merged_by_a_word() {
+    is_listed_saved_and_merged(description("rj_merged", None));
+}
+
+#[test]
+fn mysql_9_7_what_only_a_lost_writer_has_is_listed_saved_and_merged_by_a_word() {
+    is_listed_saved_and_merged(description("rj_my_merged", Some(Flavour::MySql97)));
+}
+
+#[test]
+fn with_diverged_merge_it_is_merged_without_a_word() {
+    let builder = description("rj_by_itself", None).append(ConfigFile::Three, "diverged merge");
+    let lab = Cluster::up(builder);
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    let cut = lab.cut(M1, M2, Manner::Drop).unwrap();
+    probe.wait_write_by(ID1, cut + Duration::from_millis(300), SOON).unwrap();
+    let lost = lab.power_off(M1).unwrap();
+    probe.wait_write_by(ID2, lost, SOON).unwrap();
+    lab.heal_all().unwrap();
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    lab.wait_log(MON, Program::Monitor, "that nobody else had are on 'MySQL-M2' now", SOON).unwrap();
+    lab.expect_pair(M2);
+    lab.judge_clean(&probe);
+}
+
+fn conflict(builder: Builder) {
+    let (lab, record) = diverged(builder);
+    let judge = Judge::new(&lab, record);
+    let only = only_on_the_old(&judge);
+    let number = only[only.len() / 2];
+    lab.sql(M2, &format!("INSERT INTO lab.probe VALUES ({number}, {ID2})")).unwrap();
+    let length = lab.log_length();
+    lab.tell(&["rejoin", "--merge", M1]);
+    let line = lab.wait_log_since(length, "can't apply what only 'MySQL-M1' has", SOON);
+    // MySQL tells the transaction, and the row only in its own log.
+    let which = line.contains("(1062)") || line.contains("failed executing transaction");
+    assert!(line.contains(" FATAL ") && which, "{line}");
+    lab.wait_shown("# Warning: replication from MySQL-M1, which was lost as the writer, is held", SOON);
+    wait_for("replication held", SOON, || match lab.replication(M2).unwrap().unwrap() {
+        status if status.io_running == "No" => Ok(()),
+        status => Err(format!("{status:?}")),
+    })
+    .unwrap();
+    assert_eq!(judge.rows(M2).unwrap()[&number], ID2, "what the new writer has stays");
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+    lab.expect_writer(M2, &["writer", "reader", "reader"]);
+
+    // The operator decides for the old one's row.
+    lab.sql(M2, &format!("DELETE FROM lab.probe WHERE id = {number}")).unwrap();
+    lab.tell(&["rejoin", "--merge", M1]);
+    lab.wait_log(MON, Program::Monitor, "that nobody else had are on 'MySQL-M2' now", SOON).unwrap();
+    assert_eq!(judge.lost(M2).unwrap(), Vec::<u64>::new());
+}
+
+#[test]
+fn a_conflict_stops_the_merge_and_is_told() {
+    conflict(description("rj_conflict", None));
+}
+
+#[test]
+fn mysql_9_7_a_conflict_stops_the_merge_and_is_told() {
+    conflict(description("rj_my_conflict", Some(Flavour::MySql97)));
+}
+
+/// Both are ONLINE this soon after the server of the lost writer answers.
+fn joins(lab: &Cluster, host: &str) -> Duration {
+    lab.start(host, Program::Server).unwrap();
+    wait_for("the server's answer", SOON, || lab.sql(host, "SELECT 1").map_err(|error| error.to_string()))
+        .unwrap();
+    let answers = Instant::now();
+    lab.wait_show(&format!("{host} ONLINE"), SOON, |show| show.state(host) == "ONLINE").unwrap();
+    answers.elapsed()
+}
+
+/// The writer's server is killed at rest and started again.
+fn swap(lab: &Cluster, host: &str) -> Duration {
+    lab.wait_replicated(host, other(host), SOON).unwrap();
+    lab.kill(host, Program::Server).unwrap();
+    lab.wait_show("the other one the writer", SOON, |show| show.holder(mmm_lab::WRITER) == Some(other(host)))
+        .unwrap();
+    let took = joins(lab, host);
+    eprintln!("{host} ONLINE {took:?} after its server answered");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    lab.expect_pair(other(host));
+    took
+}
+
+#[test]
+fn a_lost_writer_with_the_same_history_is_online_within_5_s() {
+    let lab = Cluster::quick("rj_same");
+    swap(&lab, M1);
+    swap(&lab, M2);
+}
+
+#[test]
+fn mysql_9_7_a_lost_writer_with_the_same_history_is_online_within_5_s() {
+    let lab = Cluster::up(quick("rj_my_same").server(Flavour::MySql97).gtid());
+    swap(&lab, M1);
+    swap(&lab, M2);
+}
+
+#[test]
+fn writers_swap_thirty_times_without_an_operator() {
+    let lab = Cluster::up(
+        quick("rj_thirty").append(ConfigFile::Monitor, "<monitor>\nflap_count 10000\n</monitor>"),
+    );
+    let mut longest = Duration::ZERO;
+    for turn in 0..30 {
+        let host = if turn % 2 == 0 { M1 } else { M2 };
+        // Replication is asynchronous: nobody writes while the server is killed.
+        lab.sql(host, &format!("INSERT INTO lab.probe VALUES ({}, @@server_id)", 1000 + turn)).unwrap();
+        longest = longest.max(swap(&lab, host));
+    }
+    eprintln!("30 swaps, the longest return took {longest:?}");
+    lab.expect_identical(M1, &[M2]);
+}
