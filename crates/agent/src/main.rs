@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod approach;
 mod client_threads;
 mod clock;
 mod diverged;
@@ -30,6 +31,7 @@ mod session;
 mod setup;
 mod source_position;
 mod stand_in;
+mod survey;
 mod watch;
 mod watchdog;
 mod worker;

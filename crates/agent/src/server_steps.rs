@@ -35,7 +35,7 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 const STILL_LIMIT: Duration = Duration::from_millis(500);
 /// A connection that is used this often outlasts any sensible `wait_timeout`.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(2);
+pub(crate) const POLL: Duration = Duration::from_millis(2);
 
 pub(crate) struct ServerLane {
     pub(crate) endpoint: Endpoint,
@@ -183,7 +183,7 @@ impl ServerLane {
             }
             Step::StopApplying => done(self.session().await?.stop_applying(STILL_LIMIT).await),
             Step::StartThreads(threads) => done(self.start_threads(*threads).await),
-            Step::Approach(_) => self.approach().await,
+            Step::Approach(_, reach) => self.approach(reach.as_deref()).await,
             Step::Follow { source, start } => self.follow(source, *start).await,
             Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,
             Step::AddAddress(..) | Step::DropAddress(_) | Step::KeepAddresses(_) | Step::KillServer => {
@@ -341,40 +341,6 @@ impl ServerLane {
             sleep(POLL).await;
         }
     }
-
-    /// Waits a turn until this replica is so close behind its source that a move would interrupt nobody for long.
-    async fn approach(&mut self) -> Result<StepOutcome, ServerError> {
-        let until = Instant::now() + TURN;
-        let mut close = 0;
-        loop {
-            let Some(status) = self.session().await?.replica_status(QUICK).await? else {
-                return Ok(StepOutcome::Failed("replication is not set up on this server".to_owned()));
-            };
-            if status.sql == ThreadState::No {
-                return Ok(StepOutcome::Failed(stopped_applier(&status)));
-            }
-            if status.io == ThreadState::No {
-                return Ok(StepOutcome::Failed(
-                    "replication does not receive (the IO thread is stopped)".to_owned(),
-                ));
-            }
-            let receiving = status.io == ThreadState::Yes;
-            close = if receiving && status.delay_seconds == Some(0) { close + 1 } else { 0 };
-            // Under writes the applied position trails the received one by a transaction at nearly every look.
-            if (receiving && status.has_applied_all_received()) || close >= 3 {
-                return Ok(StepOutcome::Done);
-            }
-            if Instant::now() >= until {
-                let delay = status.delay_seconds.map_or("unknown".to_owned(), |delay| format!("{delay} s"));
-                return Ok(StepOutcome::NotYet(format!(
-                    "still behind (delay {delay}, {} of {} received)",
-                    place(status.applied.as_ref()),
-                    place(status.received.as_ref())
-                )));
-            }
-            sleep(POLL).await;
-        }
-    }
 }
 
 fn done(result: Result<(), ServerError>) -> Result<StepOutcome, ServerError> {
@@ -388,11 +354,11 @@ fn has_all_retrieved(status: &ReplicaStatus) -> bool {
     !retrieved.is_empty() && is_gtid_subset(retrieved, executed) == Some(true)
 }
 
-fn place(coordinates: Option<&Coordinates>) -> String {
+pub(crate) fn place(coordinates: Option<&Coordinates>) -> String {
     coordinates.map_or("nothing".to_owned(), ToString::to_string)
 }
 
-fn stopped_applier(status: &ReplicaStatus) -> String {
+pub(crate) fn stopped_applier(status: &ReplicaStatus) -> String {
     let why = status
         .sql_error
         .as_ref()

@@ -7,12 +7,14 @@ use mmm_core::lease::Renewal;
 use mmm_core::{AgentEvent, AgentStatus, ToAgent, ToMonitor};
 use mmm_wire::{Connection, FrameError, FrameReader, FrameWriter, Session};
 use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock;
 use crate::doctor::{Question, Surgery};
 use crate::holder::{Leaving, Place};
+use crate::survey::{self, Surveyor};
 
 /// Both sides say something this often.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -27,6 +29,7 @@ pub(crate) struct Desk {
     /// The number of the last session of which the mind knows that it began.
     pub(crate) begun: watch::Receiver<u64>,
     pub(crate) surgery: Surgery,
+    pub(crate) surveyor: Surveyor,
 }
 
 /// Why a session ended, and what that says about the monitor.
@@ -67,7 +70,8 @@ pub(crate) async fn serve(
     desk: Desk,
 ) -> String {
     let Session { reader, writer, .. } = session;
-    let (number, events, questions) = (place.number(), desk.events.clone(), desk.surgery.questions.clone());
+    let (number, events) = (place.number(), desk.events.clone());
+    let questions = (desk.surgery.questions.clone(), desk.surveyor.questions.clone());
     let mut writing = tokio::spawn(write(writer, number, renewals, desk));
     let end = tokio::select! {
         end = read(reader, &place, &events, &questions) => end,
@@ -86,7 +90,7 @@ async fn read(
     mut reader: FrameReader<ReadHalf<Connection>>,
     place: &Place,
     events: &mpsc::Sender<AgentEvent>,
-    questions: &mpsc::Sender<Question>,
+    (questions, surveys): &(mpsc::Sender<Question>, mpsc::Sender<survey::Question>),
 ) -> End {
     let mut has_begun = false;
     loop {
@@ -113,7 +117,7 @@ async fn read(
                 place.note_length(order.terms.length);
                 AgentEvent::Ordered(order)
             }
-            ToAgent::Approach { id, limit } => AgentEvent::ApproachOrdered { id, limit },
+            ToAgent::Approach { id, limit, reach } => AgentEvent::ApproachOrdered { id, limit, reach },
             ToAgent::Announce(role) => AgentEvent::AnnouncementOrdered(role),
             ToAgent::Look { id } => AgentEvent::LookOrdered { id },
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
@@ -122,6 +126,11 @@ async fn read(
             ToAgent::Examine { number } => {
                 // One question is enough for a doctor who is still busy with an earlier one; the monitor waits for no answer.
                 let _ = questions.try_send(Question { session: place.number(), number });
+                continue;
+            }
+            ToAgent::Survey { id } => {
+                // Nor does a move wait for long.
+                let _ = surveys.try_send(survey::Question { session: place.number(), id });
                 continue;
             }
         };
@@ -142,6 +151,7 @@ async fn write(
     // The monitor begins with what is, not with what changes next.
     desk.reports.mark_changed();
     desk.surgery.answers.mark_unchanged();
+    let mut surveys = desk.surveyor.answers();
     let mut has_begun = false;
     loop {
         // A frame is never sent inside the select: one that is cut off in the middle would end the session.
@@ -169,6 +179,11 @@ async fn write(
                 status.uptime = clock::now().since_zero();
                 ToMonitor::Status(Box::new(status))
             }
+            answer = surveys.recv() => match answer {
+                Ok(answer) if answer.session == number => ToMonitor::Surveyed(Box::new(answer.survey)),
+                Ok(_) | Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return End::closed("the agent is ending"),
+            },
             Ok(()) = desk.surgery.answers.changed() => {
                 let answer = desk.surgery.answers.borrow_and_update().clone();
                 match answer.filter(|answer| answer.session == number) {

@@ -34,6 +34,7 @@ use crate::reload::Files;
 use crate::server_steps::ServerLane;
 use crate::session::Desk;
 use crate::setup::Setup;
+use crate::survey;
 use crate::watch::ServerWatch;
 
 /// Events wait here while one is taken in, which takes microseconds.
@@ -171,6 +172,7 @@ impl Worker {
                 reports: reported,
                 begun: has_begun,
                 surgery: doctor::start(current.clone()),
+                surveyor: survey::start(current.clone()),
             },
             refusals: Seldom::default(),
         };

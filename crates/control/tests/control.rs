@@ -179,7 +179,11 @@ fn json_is_sent_first_and_refused_where_it_means_nothing() {
     assert_eq!(text(&output.stdout), "{\"hosts\":[]}\n");
     let output = control(&config(1, "mmm_mon.conf"), &["--json", "set_online", "db1"]).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
-    assert!(text(&output.stderr).contains("show, checks, mode and history only"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("show, checks, mode, history and plan only"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod names;
 mod semi_sync;
 mod settings;
 mod state;
+pub mod survey;
 
 pub use agent::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, FollowingMemory, HeldAddress,

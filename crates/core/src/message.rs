@@ -18,6 +18,7 @@ use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::semi_sync::{SemiSync, SemiSyncEnd};
 use crate::state::HostState;
+use crate::survey::{Reach, Survey};
 
 /// Names one order of one run of a monitor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -151,6 +152,14 @@ pub enum ToAgent {
     Approach {
         id: OrderId,
         limit: Duration,
+        /// What it has to have received by then: all that the writer had when the move began.
+        #[serde(default)]
+        reach: Option<Box<Reach>>,
+    },
+    /// Look for what a planned move would meet on this server. Only for agents that say that they can
+    /// ([`AgentStatus::surveys`]).
+    Survey {
+        id: OrderId,
     },
     /// Tell the neighbours again where the address is: somebody else had it until now.
     Announce(Role),
@@ -184,6 +193,7 @@ pub enum ToMonitor {
         reading: Moment,
     },
     Examined(Box<Checkup>),
+    Surveyed(Box<Survey>),
 }
 
 /// Agent to agent.
@@ -349,6 +359,13 @@ pub struct AgentStatus {
     /// What was saved of the transactions that nobody else has.
     #[serde(default)]
     pub saved: Option<Box<Saved>>,
+    /// It answers [`ToAgent::Survey`].
+    #[serde(default)]
+    pub surveys: bool,
+    /// The last choice of this host as the writer, while its server has never been opened for it, and the end of the old writer's log
+    /// that it has not applied yet.
+    #[serde(default)]
+    pub unopened: Option<(Epoch, LogPosition)>,
     pub uptime: Duration,
     pub boot_id: String,
 }

@@ -98,6 +98,10 @@ pub struct Settings {
     pub failover_policy: FailoverPolicy,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
+    /// How long the old writer of a planned move may take to let go, before it keeps the role.
+    pub close_limit: Duration,
+    /// How long the new one may take to get the rest of the old one's log, before the role goes back.
+    pub handover_limit: Duration,
 }
 
 impl Settings {

@@ -56,12 +56,12 @@ fn tell_agent(messages: Vec<ToAgent>, requests: Vec<PeerRequest>, answers: Vec<P
     events.extend(messages.into_iter().filter_map(|message| match message {
         ToAgent::Begin { lineage } => Some(AgentEvent::SessionBegan { session: 1, lineage }),
         ToAgent::Order(order) => Some(AgentEvent::Ordered(order)),
-        ToAgent::Approach { id, limit } => Some(AgentEvent::ApproachOrdered { id, limit }),
+        ToAgent::Approach { id, limit, reach } => Some(AgentEvent::ApproachOrdered { id, limit, reach }),
         ToAgent::Announce(role) => Some(AgentEvent::AnnouncementOrdered(role)),
         ToAgent::Look { id } => Some(AgentEvent::LookOrdered { id }),
         ToAgent::Grant(grant) => Some(AgentEvent::Granted(grant)),
         ToAgent::Heartbeat { echo } => echo.map(|echo| AgentEvent::Heard { echo }),
-        ToAgent::Examine { .. } => None,
+        ToAgent::Examine { .. } | ToAgent::Survey { .. } => None,
     }));
     let from = || "db2".into();
     events.extend(requests.into_iter().map(|request| AgentEvent::PeerAsked {
@@ -100,6 +100,7 @@ fn tell_monitor(messages: Vec<ToMonitor>) {
         events.push(match message {
             ToMonitor::Status(status) if index == 0 => Event::AgentConnected { host: host(), status },
             ToMonitor::Status(status) => Event::AgentReported { host: host(), status },
+            ToMonitor::Surveyed(survey) => Event::Surveyed { host: "db1".into(), survey },
             ToMonitor::Renew(renewal) => Event::Renewed { host: host(), renewal },
             ToMonitor::Heartbeat { .. } => Event::Tick,
             ToMonitor::Examined(checkup) => {

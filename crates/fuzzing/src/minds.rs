@@ -46,6 +46,8 @@ pub(crate) fn cluster() -> Cluster {
         diverged: mmm_core::Diverged::default(),
         failover_policy: mmm_core::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(10),
+        close_limit: Duration::from_secs(8),
+        handover_limit: Duration::from_secs(5),
     };
     let found = FoundState::Lost(None, "there is no state file yet".to_owned());
     Cluster::new(settings, None, found, Moment::ZERO)

@@ -22,8 +22,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(60);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// A client that does not read its answer is closed after this long.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// A planned move answers when its target has caught up.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// A planned move answers when the role has moved, or is back again; it has limits of its own.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// A line from a client, and where its answer goes.
 pub(crate) struct Command {

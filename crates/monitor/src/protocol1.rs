@@ -302,6 +302,7 @@ fn order_of(message: ToAgent) -> Option<Order> {
         | ToAgent::Look { .. }
         | ToAgent::Grant(_)
         | ToAgent::Examine { .. }
+        | ToAgent::Survey { .. }
         | ToAgent::Heartbeat { .. } => None,
     }
 }

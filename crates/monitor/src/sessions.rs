@@ -220,6 +220,7 @@ impl AgentSession {
                     readings.send_replace(Some(reading));
                     continue;
                 }
+                ToMonitor::Surveyed(survey) => Event::Surveyed { host: host.clone(), survey },
                 ToMonitor::Examined(checkup) => {
                     self.checkups.take_in(&checkup);
                     continue;

@@ -22,6 +22,14 @@ use crate::options::Options;
 
 /// How long a planned move waits for its target to catch up.
 const APPROACH_LIMIT: Duration = Duration::from_secs(10);
+/// An agent's attempt at making a server read-only and the pause behind it.
+const CLOSE_ATTEMPT: Duration = Duration::from_millis(1200);
+/// Attempts behind which the agent ends the clients that are in the way.
+const CLOSE_ATTEMPTS_MAX: u32 = 50;
+/// For that, and for what those clients had begun to be rolled back.
+const CLOSE_MORE: Duration = Duration::from_secs(8);
+/// How long nobody can write before a planned move goes back.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How to reach one host.
 #[derive(Clone, Debug)]
@@ -178,6 +186,8 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
             FailoverPolicy::Consistency => mmm_core::FailoverPolicy::Consistency,
         },
         approach_limit: APPROACH_LIMIT,
+        close_limit: CLOSE_ATTEMPT * config.max_kill_retries.min(CLOSE_ATTEMPTS_MAX) + CLOSE_MORE,
+        handover_limit: HANDOVER_LIMIT,
     })
 }
 

@@ -110,6 +110,7 @@ async fn converse(session: Session<Connection>, seen: &Mutex<Seen>) {
             | ToAgent::Announce(_)
             | ToAgent::Look { .. }
             | ToAgent::Grant(_)
+            | ToAgent::Survey { .. }
             | ToAgent::Examine { .. } => {}
         }
     }

@@ -23,6 +23,7 @@ mod record;
 mod replica;
 mod repoint;
 mod session;
+mod survey;
 mod threads;
 
 pub use address::{Account, Endpoint};

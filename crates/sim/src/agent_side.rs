@@ -2,9 +2,10 @@
 
 use mmm_core::following::{Running, ServerAddress};
 use mmm_core::lease::Durable;
+use mmm_core::survey::{Reach, Survey};
 use mmm_core::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, AgentStatus, HeldAddress, HostName,
-    PeerAnswer, PeerRequest, ReplicaView, RoleName, ServerView, Takeover, ToAgent,
+    LogPosition, PeerAnswer, PeerRequest, ReplicaView, RoleName, ServerView, Takeover, ToAgent,
 };
 
 use crate::happening::{Happening, LookCause, Node, Sample, ToMonitor};
@@ -308,11 +309,23 @@ impl World {
                 }
                 AgentEvent::Ordered(order)
             }
-            ToAgent::Approach { id, limit } => AgentEvent::ApproachOrdered { id, limit },
+            ToAgent::Approach { id, limit, reach } => AgentEvent::ApproachOrdered { id, limit, reach },
             ToAgent::Announce(role) => AgentEvent::AnnouncementOrdered(role),
             ToAgent::Look { id } => AgentEvent::LookOrdered { id },
             ToAgent::Grant(grant) => AgentEvent::Granted(grant),
             ToAgent::Heartbeat { echo: Some(echo) } => AgentEvent::Heard { echo },
+            ToAgent::Survey { id } => {
+                let position = LogPosition { file: name.to_string(), position: host.server.own };
+                let seen = host.server.running && !host.server.frozen;
+                let end = seen.then_some(Reach { position: Some(position), ..Reach::default() });
+                let survey = Survey { id, end, ..Survey::default() };
+                // Whoever looks may be late, or not be there at all.
+                if !self.random.one_in(10) {
+                    let message = mmm_core::ToMonitor::Surveyed(Box::new(survey));
+                    self.send_to_monitor(name, ToMonitor::Message(Box::new(message)));
+                }
+                return;
+            }
             ToAgent::Heartbeat { echo: None } | ToAgent::Begin { .. } | ToAgent::Examine { .. } => return,
         };
         self.tell_agent(name, event);
@@ -430,7 +443,12 @@ impl World {
         let server = &host.server;
         let up = server.answers();
         let sample = Sample {
-            view: server.view(),
+            view: match server.view() {
+                ServerView::Up { .. } if server.seems_closed_until > asked => {
+                    ServerView::Up { writable: false }
+                }
+                view => view,
+            },
             gtid: up.then(|| server.gtid(&ids)),
             receiving: up.then_some(server.receiving),
             received: up.then(|| server.all_received(&ids)),

@@ -371,6 +371,9 @@ impl World {
                 mmm_core::ToMonitor::Renew(renewal) => {
                     self.tell_monitor(index, Event::Renewed { host, renewal });
                 }
+                mmm_core::ToMonitor::Surveyed(survey) => {
+                    self.tell_monitor(index, Event::Surveyed { host, survey });
+                }
                 mmm_core::ToMonitor::Heartbeat { reading } => self.note_reading(index, name, reading),
                 // No modelled monitor asks for it.
                 mmm_core::ToMonitor::Examined(_) => {}

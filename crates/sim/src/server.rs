@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) frozen: bool,
     pub(crate) writable: bool,
     pub(crate) lock_held: bool,
+    /// An attempt at closing it waits until then for whoever holds a lock, and the server says that it is closed.
+    pub(crate) seems_closed_until: u64,
     /// The receiving and the applying thread of the replication.
     pub(crate) receiving: bool,
     pub(crate) applying: bool,
@@ -49,6 +51,7 @@ impl Server {
             frozen: false,
             writable,
             lock_held: false,
+            seems_closed_until: 0,
             receiving: true,
             applying: true,
             follows: None,

@@ -92,5 +92,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         diverged: mmm_core::Diverged::default(),
         failover_policy: mmm_core::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(2),
+        close_limit: Duration::from_secs(8),
+        handover_limit: Duration::from_secs(5),
     }
 }

@@ -181,7 +181,10 @@ impl World {
         }
         let done = Attempt::Ended(StepOutcome::Done);
         match step {
-            Step::CloseWrites if server.lock_held => return Attempt::Ended(StepOutcome::LockHeld),
+            Step::CloseWrites if server.lock_held => {
+                server.seems_closed_until = self.now + LOCK_WAIT;
+                return Attempt::Ended(StepOutcome::LockHeld);
+            }
             Step::CloseWrites => server.writable = false,
             Step::OpenWrites => {
                 server.writable = true;
@@ -224,8 +227,13 @@ impl World {
                 server.receiving |= threads.receives;
                 server.applying |= threads.applies;
             }
-            Step::Approach(_) => {
-                if behind > 50 {
+            Step::Approach(_, reach) => {
+                let wanted = reach.as_ref().and_then(|reach| reach.position.as_ref());
+                let lacks = wanted.is_some_and(|end| {
+                    let copied = server.copied.get(end.file.as_str());
+                    copied.is_none_or(|copied| copied.received < end.position)
+                });
+                if behind > 50 || lacks {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is too far behind") };
                 }
             }

@@ -36,6 +36,7 @@ mod monitor_away;
 mod name_server;
 mod overlap;
 mod places;
+mod planned;
 mod protocol1_agent;
 mod protocol1_monitor;
 mod rejoin;

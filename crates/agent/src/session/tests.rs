@@ -54,7 +54,7 @@ async fn scene() -> Scene {
     let number = place.0.number();
     let (questions, _) = mpsc::channel(1);
     let surgery = Surgery { questions, answers: watch::channel(None).1 };
-    let desk = Desk { events, reports: reported, begun: has_begun, surgery };
+    let desk = Desk { events, reports: reported, begun: has_begun, surgery, surveyor: crate::survey::idle() };
     let serving = tokio::spawn(serve(accepting.await.unwrap(), place, desk));
     Scene { monitor, holder, number, inbox, reports, begun, serving }
 }

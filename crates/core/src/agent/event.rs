@@ -15,6 +15,7 @@ use crate::message::{AgentStatus, Order, OrderId, PeerAnswer, PeerRequest, Serve
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::semi_sync::SemiSyncReading;
+use crate::survey::Reach;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentEvent {
@@ -22,6 +23,7 @@ pub enum AgentEvent {
     ApproachOrdered {
         id: OrderId,
         limit: Duration,
+        reach: Option<Box<Reach>>,
     },
     AnnouncementOrdered(Role),
     ServerSeen {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::closing::Closing;
 use super::event::{AgentAction, AgentEvent};
 use super::following::{FollowingDesk, FollowingMemory};
 use super::lease::{Fencing, LeaseDesk};
@@ -19,6 +20,7 @@ use crate::lease::{Durable, Epoch, HolderLease, LeaseRules, Promiser, Waits};
 use crate::message::{AgentStatus, Approached, LogPosition, Order, OrderId, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
+use crate::survey::Reach;
 
 /// How long a lane waits before it tries a failed step again.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -67,6 +69,12 @@ pub struct AgentMemory {
     pub generation: u64,
     #[serde(default)]
     pub following: FollowingMemory,
+    /// Where this server's log ended when it gave this epoch back in order.
+    #[serde(default)]
+    pub released_at: Option<(Epoch, LogPosition)>,
+    /// See [`AgentStatus::unopened`].
+    #[serde(default)]
+    pub unopened: Option<(Epoch, LogPosition)>,
 }
 
 /// The deciding half of `mmm_agentd`.
@@ -100,11 +108,11 @@ pub struct AgentMind {
     /// The choice of a writer that the catching up under way is for.
     pub(super) catching_up_for: Option<Epoch>,
     pub(super) lock_rounds: u32,
+    pub(super) closing: Closing,
     pub(super) position_due: bool,
     pub(super) clients_due: bool,
-    pub(super) released_at: Option<(Epoch, LogPosition)>,
     /// A planned move that this host prepares for, and until when.
-    pub(super) approach: Option<(OrderId, Moment)>,
+    pub(super) approach: Option<(OrderId, Moment, Option<Box<Reach>>)>,
     pub(super) approached: Option<Approached>,
     pub(super) problem: BTreeMap<Lane, String>,
     pub(super) applied: Option<OrderId>,
@@ -142,6 +150,8 @@ impl AgentMind {
             following: FollowingDesk::default(),
             semi_sync: SemiSyncDesk::default(),
             settings,
+            // An attempt of an earlier worker may still wait in the server.
+            closing: if memory.lease.is_some() { Closing::Tried } else { Closing::Settled },
             saved: memory.clone(),
             next_memory: 1,
             memory_saved: 0,
@@ -163,7 +173,6 @@ impl AgentMind {
             lock_rounds: 0,
             position_due: false,
             clients_due: false,
-            released_at: None,
             approach: None,
             approached: None,
             problem: BTreeMap::new(),
@@ -178,13 +187,15 @@ impl AgentMind {
         let mut actions = Vec::new();
         match event {
             AgentEvent::Ordered(order) => self.take_in_order(order, &mut actions),
-            AgentEvent::ApproachOrdered { id, limit } => self.approach = Some((id, now + limit)),
+            AgentEvent::ApproachOrdered { id, limit, reach } => {
+                self.approach = Some((id, now + limit, reach));
+            }
             AgentEvent::AnnouncementOrdered(role) => {
                 let held = self.addresses.iter().flatten().any(|held| held.role == role);
                 actions.extend(held.then_some(AgentAction::Announce(role)));
             }
             AgentEvent::ServerSeen { view, asked, source_ip, gtid, receiving } => {
-                let believed = self.take_in_server(view, asked, &mut actions);
+                let believed = self.take_in_server(now, view, asked, &mut actions);
                 if believed && view.is_up() {
                     self.source_ip = source_ip;
                     // It is asked for less often than the rest; what was said last stands until then.
@@ -299,7 +310,7 @@ impl AgentMind {
         if order.writer.is_some() {
             self.position_due = false;
             self.clients_due = false;
-            self.released_at = None;
+            self.memory.released_at = None;
         }
         if before.as_ref().is_none_or(|before| !before.asks_the_same(&order)) {
             self.retry_at.clear();
@@ -308,11 +319,18 @@ impl AgentMind {
     }
 
     /// False for an answer that is older than our own last change.
-    fn take_in_server(&mut self, view: ServerView, asked: Moment, actions: &mut Vec<AgentAction>) -> bool {
+    fn take_in_server(
+        &mut self,
+        now: Moment,
+        view: ServerView,
+        asked: Moment,
+        actions: &mut Vec<AgentAction>,
+    ) -> bool {
         if view.is_up() && asked < self.believe_from {
             return false;
         }
-        let view = self.with_own_changes(view);
+        let view = self.without_wishes(now, self.with_own_changes(view));
+        self.forget_closing(view);
         let before = std::mem::replace(&mut self.server, view);
         if std::mem::discriminant(&before) == std::mem::discriminant(&view) {
             return true;
@@ -364,9 +382,10 @@ impl AgentMind {
             StepOutcome::Position(position) => {
                 self.problem.remove(&lane);
                 self.position_due = false;
-                self.released_at = self.memory.lease.as_ref().map(|lease| (lease.epoch(), position));
+                self.memory.released_at = self.memory.lease.as_ref().map(|lease| (lease.epoch(), position));
             }
             StepOutcome::LockHeld => {
+                self.reopen_after_attempt(now, step);
                 self.lock_rounds += 1;
                 self.retry_at.insert(lane, now + LOCK_PAUSE);
                 let text = format!(
@@ -384,6 +403,7 @@ impl AgentMind {
     }
 
     fn step_done(&mut self, now: Moment, step: &Step, actions: &mut Vec<AgentAction>) {
+        self.note_closing(step, true);
         match step {
             Step::AddAddress(role, lifetime) => {
                 self.see_address(role, *lifetime);
@@ -439,9 +459,7 @@ impl AgentMind {
                 self.memory.holding = false;
                 self.receiving = Some(true);
             }
-            Step::Approach(id) => {
-                self.end_approach(*id, Ok(()));
-            }
+            Step::Approach(id, _) => self.end_approach(*id, Ok(())),
             Step::KillServer => self.lease.killed = true,
             Step::Follow { .. } | Step::LeaveGtid { .. } | Step::StopApplying | Step::StartThreads(_) => {}
         }
@@ -469,7 +487,7 @@ impl AgentMind {
             Step::EndClients => self.clients_due = false,
             // The address is off: what a server that can't be killed still does reaches no client of the writer.
             Step::KillServer => self.lease.killed = true,
-            Step::Approach(id) => {
+            Step::Approach(id, _) => {
                 self.end_approach(*id, Err(why.to_owned()));
                 return;
             }
@@ -485,8 +503,8 @@ impl AgentMind {
             self.problem.remove(&step.lane());
             return;
         }
-        if let Step::Approach(id) = step {
-            if self.approach.is_none_or(|(wanted, until)| wanted == *id && now >= until) {
+        if let Step::Approach(id, _) = step {
+            if self.approach.as_ref().is_none_or(|(wanted, until, _)| wanted == id && now >= *until) {
                 self.end_approach(*id, Err(progress));
             }
             return;

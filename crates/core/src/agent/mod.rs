@@ -4,6 +4,7 @@
 //! address never waits for a server that hangs.
 
 mod catching_up;
+mod closing;
 mod event;
 mod following;
 mod lease;

@@ -19,6 +19,7 @@ impl AgentMind {
         {
             self.memory.caught_up_for = Some(promotion.epoch);
         }
+        self.note_unopened();
         self.tend_following();
         for lane in Lane::ALL {
             let waiting = self.retry_at.get(&lane).is_some_and(|at| now < *at);
@@ -38,8 +39,20 @@ impl AgentMind {
         }
     }
 
+    /// Before a server is opened for a choice of it as the writer it has caught up for that: until then nothing was written here.
+    fn note_unopened(&mut self) {
+        let Some(promotion) = self.promotion() else { return };
+        self.memory.unopened = match &promotion.takeover {
+            Takeover::After(position) if self.memory.caught_up_for != Some(promotion.epoch) => {
+                Some((promotion.epoch, position.clone()))
+            }
+            _ => None,
+        };
+    }
+
     /// What may have taken effect although nobody hears of its end is remembered before it begins.
     fn note_begin(&mut self, now: Moment, step: &Step) {
+        self.note_closing(step, false);
         match step {
             Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
             Step::StopReceiving => self.memory.holding = true,
@@ -170,7 +183,7 @@ impl AgentMind {
             .or_else(|| self.next_step_after_standing_still(now))
             .or_else(|| self.next_following_step(now))
             .or_else(|| self.next_replication_step())
-            .or_else(|| self.approach.map(|(id, _)| Step::Approach(id)))
+            .or_else(|| self.approach.clone().map(|(id, _, reach)| Step::Approach(id, reach)))
     }
 
     fn next_write_step(&self, now: Moment, writable: bool) -> Option<Step> {
@@ -243,7 +256,7 @@ impl AgentMind {
     }
 
     pub(super) fn end_approach(&mut self, id: OrderId, outcome: Result<(), String>) {
-        self.approach = self.approach.filter(|(wanted, _)| *wanted != id);
+        self.approach.take_if(|(wanted, ..)| *wanted == id);
         self.approached = Some(Approached { id, outcome });
     }
 }

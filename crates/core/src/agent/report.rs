@@ -84,7 +84,7 @@ impl AgentMind {
             held,
             server,
             lease: self.lease_status(),
-            released_at: self.released_at.clone(),
+            released_at: self.memory.released_at.clone(),
             approached: self.approached.clone(),
             holding: self.memory.holding,
             source_ip: self.source_ip,
@@ -98,6 +98,8 @@ impl AgentMind {
             applier_error: self.applier_error(),
             // Filled in by the shell, which saves them.
             saved: None,
+            surveys: true,
+            unopened: self.memory.unopened.clone(),
             // Both belong to the host and are filled in by the shell when it sends.
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),

@@ -6,6 +6,7 @@ use crate::following::{How, Junction, Running, Source};
 use crate::message::{LogPosition, OrderId, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
+use crate::survey::Reach;
 
 /// Steps of one lane are carried out one after the other, lanes side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +54,8 @@ pub enum Step {
     StopApplying,
     /// These threads of the replication, which a broken-off repointing left stopped.
     StartThreads(Running),
-    Approach(OrderId),
+    /// With what has to have been received for it.
+    Approach(OrderId, Option<Box<Reach>>),
     /// Replicate from the active master, with these threads running afterwards.
     Follow {
         source: Box<Source>,
@@ -85,7 +87,7 @@ impl Step {
             | Self::ResumeReceiving
             | Self::StopApplying
             | Self::StartThreads(_)
-            | Self::Approach(_)
+            | Self::Approach(..)
             | Self::Follow { .. }
             | Self::LeaveGtid { .. } => Lane::Server,
         }
@@ -112,7 +114,7 @@ impl Step {
             Self::StartThreads(_) => {
                 "start the threads of the replication that were stopped for a change".to_owned()
             }
-            Self::Approach(_) => "catch up before a planned move".to_owned(),
+            Self::Approach(..) => "catch up before a planned move".to_owned(),
             Self::Follow { source, .. } => format!("replicate from the active master '{}'", source.host),
             Self::LeaveGtid { .. } => "replicate by file and position again".to_owned(),
         }

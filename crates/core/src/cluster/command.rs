@@ -39,7 +39,8 @@ New in MMM 3:
     doctor [<host>|all]               - look for what would go wrong in a bad night
     history [all]                     - failovers and moves, the newest first
     history last|<number>             - one of them from its trigger to its end
-    --json show|checks|mode|history   - the same as JSON
+    plan move_role <role> <host>      - what a move would do and wait for; nothing is done
+    --json show|checks|mode|history|plan - the same as JSON
 ";
 
 const UNREACHABLE: &str = "Can't switch its state!";
@@ -70,9 +71,12 @@ impl Cluster {
             ["set_passive"] => self.switch_mode(Mode::Passive, actions),
             [
                 "set_online" | "set_offline" | "move_role" | "set_ip" | "confirm_dead" | "confirm_loss"
-                | "rejoin",
+                | "rejoin" | "plan",
                 ..,
-            ] if !self.has_started() => {
+            ]
+            | ["--json", "plan", ..]
+                if !self.has_started() =>
+            {
                 "ERROR: The monitor has not finished its initial checks. Try again in some seconds."
                     .to_owned()
             }
@@ -86,11 +90,25 @@ impl Cluster {
                 None => return,
             },
             ["move_role", "--force", role, host] => self.force_role(now, role, host, actions),
-            ["move_role", role, host] => match self.move_role(now, client, role, host, actions) {
-                Some(answer) => answer,
-                // The answer comes when the target has caught up.
-                None => return,
-            },
+            ["move_role", role, host] => {
+                match self.move_role(now, Purpose::MoveRole(client), role, host, actions) {
+                    Some(answer) => answer,
+                    // The answer comes when the role has moved, or has not.
+                    None => return,
+                }
+            }
+            ["plan", "move_role", role, host] => {
+                match self.move_role(now, Purpose::Plan { client, json: false }, role, host, actions) {
+                    Some(answer) => answer,
+                    None => return,
+                }
+            }
+            ["--json", "plan", "move_role", role, host] => {
+                match self.move_role(now, Purpose::Plan { client, json: true }, role, host, actions) {
+                    Some(answer) => json!({"possible": false, "refusal": answer}).to_string(),
+                    None => return,
+                }
+            }
             ["diverged"] => self.diverged(None),
             ["diverged", host] => self.diverged(Some(host)),
             ["rejoin", "--merge", host] | ["rejoin", host, "--merge"] => self.rejoin_by_merge(host, actions),
@@ -235,7 +253,7 @@ impl Cluster {
     fn move_role(
         &mut self,
         now: Moment,
-        client: u64,
+        purpose: Purpose,
         role: &str,
         name: &str,
         actions: &mut Vec<Action>,
@@ -256,6 +274,11 @@ impl Cluster {
         }
         let role = role.clone();
         if !self.is_exclusive(&role) {
+            if matches!(purpose, Purpose::Plan { .. }) {
+                return Some(format!(
+                    "Plan: balanced role '{role}' is removed from host '{name}' at once, and its addresses go to other hosts. Nothing has been done."
+                ));
+            }
             return Some(self.empty_balanced(&role, &name, actions));
         }
         if host.state != HostState::Online {
@@ -288,7 +311,7 @@ impl Cluster {
                 "ERROR: Role '{role}' is on no host at the moment; it will be placed by itself."
             ));
         };
-        self.begin_move(now, Purpose::MoveRole(client), &address, &from, &name, actions);
+        self.begin_move(now, purpose, &address, &from, &name, actions);
         None
     }
 

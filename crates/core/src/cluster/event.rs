@@ -14,6 +14,7 @@ use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::settings::Settings;
 use crate::state::HostState;
+use crate::survey::Survey;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,11 @@ pub enum Event {
     Renewed {
         host: HostName,
         renewal: Renewal,
+    },
+    /// An agent said what a planned move would meet on its server.
+    Surveyed {
+        host: HostName,
+        survey: Box<Survey>,
     },
     /// The state with this number is on disk, or could not be written.
     StateSaved {

@@ -165,6 +165,7 @@ impl Cluster {
         match event {
             Event::Tick => {}
             Event::Renewed { host, renewal } => self.take_in_renewal(now, &host, &renewal, &mut actions),
+            Event::Surveyed { host, survey } => self.take_in_survey(&host, *survey),
             Event::StateSaved { number, outcome } => {
                 self.keeper.take_in_saved(now, number, outcome, &mut actions);
             }

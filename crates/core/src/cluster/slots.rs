@@ -159,6 +159,9 @@ impl Cluster {
                 None => slot.owed.get(holder).cloned().unwrap_or(Takeover::Keep),
             };
         }
+        if self.goes_on_untouched(holder) {
+            return Takeover::Keep;
+        }
         self.final_position(last).map_or(Takeover::Lost, Takeover::After)
     }
 

@@ -291,11 +291,11 @@ fn a_held_replication_goes_on_before_a_position_of_the_old_writer_is_waited_for(
 fn an_approach_takes_turns_until_its_limit() {
     let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
     let id = OrderId { instance: 1, number: 99 };
-    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(2) });
-    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(2), reach: None });
+    fixture.end(&Step::Approach(id, None), StepOutcome::NotYet("behind".into()));
     assert_eq!(fixture.status().approached, None, "it goes on");
     fixture.pass(2000);
-    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    fixture.end(&Step::Approach(id, None), StepOutcome::NotYet("behind".into()));
     assert_eq!(fixture.status().approached.unwrap().outcome, Err("behind".to_owned()));
 }
 
@@ -303,9 +303,9 @@ fn an_approach_takes_turns_until_its_limit() {
 fn a_promotion_comes_before_the_next_turn_of_an_approach() {
     let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
     let id = OrderId { instance: 1, number: 99 };
-    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(9) });
+    fixture.step(AgentEvent::ApproachOrdered { id, limit: Duration::from_secs(9), reach: None });
     fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
-    fixture.end(&Step::Approach(id), StepOutcome::NotYet("behind".into()));
+    fixture.end(&Step::Approach(id, None), StepOutcome::NotYet("behind".into()));
     assert_eq!(fixture.steps, [Step::CatchUp(Takeover::Lost)]);
 }
 
@@ -314,8 +314,8 @@ fn an_approach_is_answered_with_its_number_whatever_comes_of_it() {
     let (id, limit) = (OrderId { instance: 1, number: 5 }, Duration::from_secs(3));
     for outcome in [StepOutcome::Done, StepOutcome::Failed("behind".into())] {
         let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
-        fixture.step(AgentEvent::ApproachOrdered { id, limit });
-        fixture.end(&Step::Approach(id), outcome.clone());
+        fixture.step(AgentEvent::ApproachOrdered { id, limit, reach: None });
+        fixture.end(&Step::Approach(id, None), outcome.clone());
         let approached = fixture.status().approached.unwrap();
         assert_eq!((approached.id, approached.outcome.is_ok()), (id, outcome == StepOutcome::Done));
         assert_eq!(fixture.status().problem, None);
@@ -398,4 +398,40 @@ fn what_the_server_has_received_is_told_with_the_look_that_asked_for_it() {
     assert_eq!((fixture.status().received, fixture.status().looked), (Some(Box::new(received)), Some(id)));
     fixture.sees(ServerView::Gone);
     assert_eq!(fixture.status().received, None, "a server that is started again is asked anew");
+}
+
+#[test]
+fn a_server_that_calls_itself_closed_while_a_lock_is_waited_for_is_not_believed() {
+    let mut fixture = Fixture::writing();
+    fixture.release();
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+    let closed = ServerView::Up { writable: false };
+    fixture.pass(100);
+    fixture.sees(closed);
+    assert!(fixture.status().server.is_writable());
+    let asked = fixture.now;
+    fixture.pass(100);
+    fixture.end(&Step::CloseWrites, StepOutcome::LockHeld);
+    // It was asked for while the attempt was under way.
+    fixture.sees_asked(closed, asked, None);
+    fixture.pass(500);
+    assert_eq!(fixture.steps, [Step::CloseWrites], "tried again, and nothing read or given back before");
+    fixture.end(&Step::CloseWrites, StepOutcome::Failed("no answer".into()));
+    fixture.sees(closed);
+    fixture.pass(2000);
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+    assert!(fixture.status().held.contains(&writer()) && fixture.released() == Epoch::NONE);
+    fixture.end(&Step::CloseWrites, StepOutcome::Done);
+    fixture.run();
+    assert_eq!(fixture.released(), epoch(1));
+}
+
+#[test]
+fn a_worker_that_is_started_again_closes_for_itself_what_it_is_to_give_back() {
+    let mut fixture = Fixture::writing().restarted(10);
+    fixture.addresses(&[writer()], true);
+    fixture.release();
+    fixture.sees(ServerView::Up { writable: false });
+    assert!(fixture.steps.contains(&Step::CloseWrites), "{:?}", fixture.steps);
+    assert_eq!(fixture.released(), Epoch::NONE);
 }

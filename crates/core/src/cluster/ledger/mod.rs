@@ -105,6 +105,7 @@ impl Cause {
             Event::Checked { host, kind, .. } => Self::Checked(host.clone(), *kind),
             Event::AgentConnected { host, .. }
             | Event::AgentReported { host, .. }
+            | Event::Surveyed { host, .. }
             | Event::Protocol1Reported { host, .. } => Self::Agent(host.clone()),
             Event::AgentLost { host, reason } | Event::AgentRefused { host, reason } => {
                 Self::AgentLost(host.clone(), reason.clone())

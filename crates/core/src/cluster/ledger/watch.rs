@@ -58,7 +58,7 @@ impl Cluster {
             return Some((kind, before.holder.clone(), after.holder.clone()));
         }
         if let Some(planned) =
-            self.moves.iter().find(|planned| planned.role == after.role && planned.given_up.is_none())
+            self.moves.iter().find(|planned| planned.role == after.role && planned.is_asked())
         {
             return Some((Kind::Move, Some(planned.from.clone()), Some(planned.to.clone())));
         }
@@ -115,8 +115,7 @@ impl Cluster {
     }
 
     fn live_move(&self, role: &Role) -> Option<(HostName, Purpose)> {
-        let planned =
-            self.moves.iter().find(|planned| planned.role == *role && planned.given_up.is_none())?;
+        let planned = self.moves.iter().find(|planned| planned.role == *role && planned.is_asked())?;
         Some((planned.to.clone(), planned.purpose))
     }
 
@@ -153,7 +152,7 @@ impl Cluster {
         let live = self.live_move(&after.role).map(|(to, _)| to);
         let Some(page) = &mut self.ledger.open else { return false };
         let Some(to) = page.record.to.clone() else { return false };
-        let given_up = |planned: &Move| planned.to == to && planned.given_up == Some(now);
+        let given_up = |planned: &Move| planned.to == to && planned.gave_up_at() == Some(now);
         let refused = self.moves.iter().any(given_up).then(|| {
             let words = actions.iter().rev().find_map(|action| match action {
                 Action::Log(LogLevel::Error, text) if text.contains(&format!("'{to}'")) => Some(text.clone()),

@@ -16,6 +16,7 @@ use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
 use crate::settings::{HostMode, HostSettings, RoleMode, RoleSettings, Settings};
 use crate::state::{HostState, Mode};
+use crate::survey::{Reach, Survey};
 
 pub(super) const STAMP: &str = "2026/11/22 11:17:23";
 pub(super) const WRITER: &str = "writer(192.168.8.30)";
@@ -68,6 +69,8 @@ pub(super) fn pair() -> Settings {
         diverged: crate::settings::Diverged::default(),
         failover_policy: crate::settings::FailoverPolicy::Availability,
         approach_limit: Duration::from_secs(3),
+        close_limit: Duration::from_secs(8),
+        handover_limit: Duration::from_secs(5),
     }
 }
 
@@ -123,6 +126,10 @@ pub(super) struct Fixture {
     pub(super) kills: Vec<(HostName, Epoch)>,
     pub(super) approaches: Vec<(HostName, crate::message::OrderId)>,
     pub(super) looks: Vec<(HostName, crate::message::OrderId)>,
+    /// What the last approach is to reach.
+    pub(super) reach: Option<Box<Reach>>,
+    /// Hosts that were asked what a move would meet there.
+    pub(super) surveys: Vec<(HostName, crate::message::OrderId)>,
     pub(super) stored: Option<String>,
     /// Hosts of which nothing is asked any more.
     pub(super) dismissed: Vec<HostName>,
@@ -160,6 +167,8 @@ impl Fixture {
             kills: Vec::new(),
             approaches: Vec::new(),
             looks: Vec::new(),
+            reach: None,
+            surveys: Vec::new(),
             stored: None,
             dismissed: Vec::new(),
             records: BTreeMap::new(),
@@ -249,10 +258,12 @@ impl Fixture {
             Action::Tell { host, message: ToAgent::Order(order) } => {
                 self.orders.insert(host, order);
             }
-            Action::Tell { host, message: ToAgent::Approach { id, .. } } => {
+            Action::Tell { host, message: ToAgent::Approach { id, reach, .. } } => {
                 self.approaches.push((host, id));
+                self.reach = reach;
             }
             Action::Tell { host, message: ToAgent::Look { id } } => self.looks.push((host, id)),
+            Action::Tell { host, message: ToAgent::Survey { id } } => self.surveys.push((host, id)),
             Action::Tell { host, message: ToAgent::Grant(grant) } => {
                 self.granted.push((host.clone(), grant.clone()));
                 self.grants.push_back((host, grant));
@@ -480,6 +491,14 @@ impl Fixture {
             status.server = ServerView::Gone;
         }
         self.step(Event::HostKillEnded { host, epoch, outcome });
+    }
+
+    /// What was asked last of a host is answered.
+    pub(super) fn surveyed(&mut self, host: &str, survey: Survey) {
+        let at = self.surveys.iter().rposition(|(asked, _)| asked.as_str() == host).expect("it was asked");
+        let (host, id) = self.surveys.remove(at);
+        let survey = Box::new(Survey { id, ..survey });
+        self.step(Event::Surveyed { host, survey });
     }
 
     pub(super) fn approached(&mut self, outcome: Result<(), String>) {

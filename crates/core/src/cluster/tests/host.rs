@@ -26,7 +26,8 @@ pub(super) fn obey(status: &mut AgentStatus, order: &Order) {
         None => give_back(status, order.release),
     }
     let leased = status.lease.held.as_ref().is_some_and(|held| held.duty != Duty::Wait);
-    let serves = leased && promoted.is_some() && status.server.is_up();
+    let behind = status.unopened.as_ref().is_some_and(|(epoch, _)| Some(*epoch) == promoted);
+    let serves = leased && promoted.is_some() && status.server.is_up() && !behind;
     if status.server.is_up() {
         status.server = ServerView::Up { writable: serves };
     }

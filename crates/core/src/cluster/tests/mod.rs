@@ -17,3 +17,4 @@ mod show_long;
 mod startup;
 mod state_file;
 mod states;
+mod undo;

@@ -21,16 +21,18 @@ fn a_planned_move_waits_for_its_target_then_for_the_old_writer_and_then_answers(
         fixture.command("move_role writer db2").starts_with("ERROR: Role 'writer' is being moved already")
     );
     fixture.approached(Ok(()));
-    assert_eq!(
-        fixture.answers.last().unwrap(),
-        "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!"
-    );
     assert!(fixture.logged("FATAL Admin moved role 'writer' from 'db1' to 'db2'"));
     assert!(!fixture.ordered("db1").contains("writer"));
     assert!(!fixture.ordered("db2").contains("writer"), "db1 has not let go yet");
     fixture.agent_obeys("db1");
     assert!(matches!(takeover(&fixture, "db2"), Takeover::After(position) if position.position == 4711));
     assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    assert_eq!(fixture.answers.len(), 1, "it is not known yet what comes of it");
+    fixture.settle();
+    assert_eq!(
+        fixture.answers.last().unwrap(),
+        "OK: Role 'writer' has been moved from 'db1' to 'db2'. Now you can wait some time and check new roles info!"
+    );
 }
 
 #[test]
@@ -76,10 +78,12 @@ fn taking_the_writer_offline_hands_its_role_over_in_order_first() {
         "it serves until its successor is ready"
     );
     fixture.approached(Ok(()));
-    assert!(fixture.answers.last().unwrap().starts_with("OK: State of 'db1' changed to ADMIN_OFFLINE."));
-    assert_eq!(fixture.cluster.state_of("db1"), Some(HostState::AdminOffline));
-    fixture.agents_obey();
+    fixture.agent_obeys("db1");
     assert!(matches!(takeover(&fixture, "db2"), Takeover::After(_)));
+    assert_eq!(fixture.state("db1"), HostState::Online, "the role may still come back");
+    fixture.settle();
+    assert!(fixture.answers.last().unwrap().starts_with("OK: State of 'db1' changed to ADMIN_OFFLINE."));
+    assert_eq!(fixture.state("db1"), HostState::AdminOffline);
 }
 
 #[test]
@@ -243,7 +247,7 @@ fn a_writer_that_served_and_is_back_first_has_nothing_to_catch_up_with() {
     assert_eq!(takeover(&fixture, "db1"), Takeover::Keep);
 }
 
-fn gtid(server_id: u64, own: u64, applied: u64) -> GtidView {
+pub(super) fn gtid(server_id: u64, own: u64, applied: u64) -> GtidView {
     let peer = 25 - server_id;
     GtidView {
         server_id,
