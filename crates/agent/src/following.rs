@@ -33,6 +33,7 @@ pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bo
         source_id: channel.status.source_server_id,
         by_gtid: channel.gtid != GtidUse::No,
         without_gtid,
+        connected: channel.status.io == ThreadState::Yes,
         running: running(channel),
         slave_pos: progress(&gtid.binlog_state, &gtid.slave_pos),
         unreached: unreached(&channel.status),

@@ -339,6 +339,10 @@ pub struct AgentStatus {
     pub gtid: Option<GtidView>,
     #[serde(default)]
     pub received: Option<Box<Received>>,
+    /// Whether its server has reached the one that it replicates from since it was started; `None` where that is not known, or
+    /// where it replicates from nobody.
+    #[serde(default)]
+    pub reached_source: Option<bool>,
     /// The last [`ToAgent::Look`] that is done; `None` from an agent that knows of none.
     #[serde(default)]
     pub looked: Option<OrderId>,

@@ -477,6 +477,7 @@ impl World {
             source_id: 0,
             by_gtid: true,
             without_gtid: false,
+            connected: host.server.receiving,
             running: Running { receives: host.server.receiving, applies: host.server.applying },
             slave_pos: String::new(),
             unreached: None,

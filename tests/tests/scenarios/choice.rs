@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mmm_lab::{Builder, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Program, Tolerance, wait_for};
+use mmm_lab::{
+    Builder, Clients, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Program, Tolerance, wait_for,
+};
 
 use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
 use crate::replicas::R1;
@@ -119,4 +121,76 @@ fn both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
 #[test]
 fn mysql_9_7_both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
     both_masters_gone(quick("both_my").gtid().server(Flavour::MySql97));
+}
+
+/// Everything loses its power at the same moment, and the master that comes up first lacks what the writer wrote last.
+fn outage_of_everything(builder: Builder) -> (Cluster, Clients) {
+    let lab = Cluster::up(builder.append(ConfigFile::Monitor, QUICK_CHECKS));
+    lab.wait_covered(SOON).unwrap();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    for host in [M1, M2, MON] {
+        lab.power_off(host).unwrap();
+    }
+    clients.stop().unwrap();
+    lab.heal_all().unwrap();
+    for host in [M1, M2, MON] {
+        lab.reboot(host).unwrap();
+    }
+    for host in [M2, MON] {
+        lab.start_enabled(host).unwrap();
+    }
+    (lab, clients)
+}
+
+fn waits_for_the_last_writer(lab: &Cluster) {
+    let why = format!("has not reached '{M1}' since it was started");
+    wait_for("why nobody writes", Duration::from_secs(60), || {
+        let shown = lab.control(&["show", "--long"]).unwrap().stdout;
+        if shown.contains(&why) { Ok(()) } else { Err(shown) }
+    })
+    .unwrap();
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(lab.is_read_only(M2).unwrap(), "nobody may write before the last writer was heard");
+    }
+}
+
+fn the_last_writer_is_waited_for(builder: Builder) {
+    let (lab, _) = outage_of_everything(builder);
+    waits_for_the_last_writer(&lab);
+    lab.start_enabled(M1).unwrap();
+    // Whoever of them it is has everything then.
+    lab.wait_show("a writer, and both ONLINE", Duration::from_secs(30), |show| {
+        let writes = show.hosts.values().any(|host| host.roles.iter().any(|role| role.starts_with("writer")));
+        writes && show.hosts.values().all(|host| host.state == "ONLINE")
+    })
+    .unwrap();
+    let judgement = lab.judge_clients(&[M1, M2], Tolerance::NothingLost, SOON).unwrap();
+    eprint!("{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+}
+
+#[test]
+fn after_an_outage_of_everything_the_last_writer_is_waited_for_and_nothing_is_lost() {
+    the_last_writer_is_waited_for(quick("dark_db").gtid());
+}
+
+#[test]
+fn mysql_9_7_after_an_outage_of_everything_the_last_writer_is_waited_for_and_nothing_is_lost() {
+    the_last_writer_is_waited_for(quick("dark_my").gtid().server(Flavour::MySql97));
+}
+
+#[test]
+fn after_an_outage_of_everything_the_operator_may_go_on_without_the_last_writer() {
+    let (lab, _) = outage_of_everything(quick("dark_word").gtid());
+    waits_for_the_last_writer(&lab);
+    let answer = lab.tell(&["confirm_loss", "--yes", M1]);
+    assert!(answer.starts_with("OK"), "{answer}");
+    lab.wait_show("the other one writes", Duration::from_secs(40), |show| {
+        show.hosts[M2].roles.iter().any(|role| role.starts_with("writer"))
+    })
+    .unwrap();
 }

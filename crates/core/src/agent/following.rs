@@ -32,6 +32,8 @@ pub struct ReplicaView {
     pub by_gtid: bool,
     /// The server's own transactions have no GTIDs.
     pub without_gtid: bool,
+    /// The source answers.
+    pub connected: bool,
     /// Threads that run, or stopped by themselves.
     pub running: Running,
     /// What it applied last, by GTID.
@@ -82,6 +84,9 @@ impl AgentMind {
     pub(super) fn take_in_replica(&mut self, view: Option<ReplicaView>, asked: Moment) {
         if asked >= self.following.believe_from {
             self.following.looked = true;
+            if view.as_ref().is_some_and(|view| view.connected) {
+                self.memory.reached_source = true;
+            }
             self.following.view = view;
         }
     }
@@ -106,6 +111,12 @@ impl AgentMind {
             // Somebody has set it back by hand, or nothing came of it.
             self.memory.following.through = None;
         }
+    }
+
+    /// What is told of whether the server has been in touch with its source since it was started.
+    pub(super) fn reached_source(&self) -> Option<bool> {
+        let known = self.memory.reached_source || (self.following.looked && self.view().is_some());
+        known.then_some(self.memory.reached_source)
     }
 
     fn view(&self) -> Option<&ReplicaView> {

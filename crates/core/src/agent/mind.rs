@@ -67,6 +67,9 @@ pub struct AgentMemory {
     pub last_reading: Option<Moment>,
     /// The greatest generation of the monitor's state that was shown.
     pub generation: u64,
+    /// Its server has reached the one that it replicates from since it was started: it may know what is there.
+    #[serde(default)]
+    pub reached_source: bool,
     #[serde(default)]
     pub following: FollowingMemory,
     /// Where this server's log ended when it gave this epoch back in order.
@@ -345,6 +348,7 @@ impl AgentMind {
         }
         // A server that is started anew replicates by itself.
         self.stop_confirmed &= view != ServerView::Gone;
+        self.memory.reached_source &= view != ServerView::Gone;
         let (level, text) = match view {
             ServerView::Unknown => return true,
             ServerView::Up { writable } => {

@@ -90,6 +90,7 @@ impl AgentMind {
             source_ip: self.source_ip,
             gtid: self.gtid.clone(),
             received: self.looks.received.clone().map(Box::new),
+            reached_source: self.reached_source(),
             looked: Some(self.looks.done),
             junction: self.junction(),
             astray: self.astray(),

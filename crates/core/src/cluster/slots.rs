@@ -12,7 +12,7 @@ use super::host::Kill;
 use super::{Action, Cluster, LogLevel};
 use crate::check::CheckKind;
 use crate::lease::{Ended, Epoch, Proof};
-use crate::message::{LogPosition, Promotion, Takeover};
+use crate::message::{LogPosition, Promotion, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::state::HostState;
@@ -162,7 +162,20 @@ impl Cluster {
         if self.goes_on_untouched(holder) {
             return Takeover::Keep;
         }
-        self.final_position(last).map_or(Takeover::Lost, Takeover::After)
+        if let Some(position) = self.final_position(last) {
+            return Takeover::After(position);
+        }
+        if self.can_be_read_to_its_end(last, holder) { Takeover::AskSource } else { Takeover::Lost }
+    }
+
+    /// The last writer was lost and has come back, closed: its log is there to be received as a whole.
+    fn can_be_read_to_its_end(&self, last: &HostName, holder: &HostName) -> bool {
+        let (Some(there), Some(here)) = (self.hosts.get(last), self.hosts.get(holder)) else { return false };
+        let ip = self.settings.hosts.get(last).map(|host| host.ip);
+        there.agent.connected
+            && there.agent.status.server == ServerView::Up { writable: false }
+            && here.agent.status.reached_source == Some(true)
+            && here.agent.status.source_ip == ip
     }
 
     /// Who wrote last: the book knows it better than what was decided since.

@@ -20,6 +20,7 @@ fn view(host: &str) -> ReplicaView {
         source_id: 12,
         by_gtid: false,
         without_gtid: false,
+        connected: true,
         running: Running::BOTH,
         slave_pos: "0-12-40".to_owned(),
         unreached: None,
@@ -388,4 +389,20 @@ fn an_order_without_a_source_is_read_as_before() {
     let mut value = serde_json::to_value(&order).unwrap();
     assert!(value.as_object_mut().unwrap().remove("source").is_some());
     assert_eq!(serde_json::from_value::<Order>(value).unwrap(), order);
+}
+
+#[test]
+fn whether_the_server_has_reached_its_source_is_told_anew_after_each_start() {
+    let mut fixture = Fixture::new(AgentMemory::default());
+    fixture.sees(UP);
+    assert_eq!(fixture.status().reached_source, None, "replication was not looked at yet");
+    fixture.replicates(ReplicaView { connected: false, ..view(OLD) });
+    assert_eq!(fixture.status().reached_source, Some(false));
+    fixture.replicates(view(OLD));
+    fixture.replicates(ReplicaView { connected: false, ..view(OLD) });
+    assert_eq!(fixture.status().reached_source, Some(true), "it was in touch once");
+    fixture.sees(crate::message::ServerView::Gone);
+    fixture.sees(UP);
+    fixture.replicates(ReplicaView { connected: false, ..view(OLD) });
+    assert_eq!(fixture.status().reached_source, Some(false));
 }

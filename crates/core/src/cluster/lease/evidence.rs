@@ -138,17 +138,21 @@ impl Cluster {
         }
     }
 
-    /// Why the policy forbids to promote this host now.
+    /// Why this host may not be promoted now, though nobody else can be writing: for what it may lack.
     pub(in crate::cluster) fn unproven(&self, now: Moment, host: &HostName) -> Option<(HostName, String)> {
-        if self.settings.failover_policy == FailoverPolicy::Availability {
-            return None;
-        }
         let record = self.record().filter(|record| record.host != *host)?;
         // A move in order: the old writer has told where its log ended.
         if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
             return None;
         }
-        self.proven(now, record, host).err().map(|why| (record.host.clone(), why))
+        if let Some(why) = self.blind(&record.host, host) {
+            return Some((record.host.clone(), why));
+        }
+        if self.settings.failover_policy == FailoverPolicy::Availability {
+            return None;
+        }
+        let why = self.proven(now, record, host).err()?;
+        Some((record.host.clone(), format!("failover_policy is consistency, and {why}")))
     }
 
     fn proven(&self, now: Moment, record: &GrantRecord, host: &HostName) -> Result<(), String> {
@@ -264,6 +268,6 @@ impl Cluster {
 
 pub(in crate::cluster) fn describe_unproven(host: &HostName, lost: &HostName, why: &str) -> String {
     format!(
-        "nobody follows {lost} (failover_policy consistency): {host} is not proven to have every transaction that was acknowledged: {why}. Needs the return of {lost}, or your word that its transactions may be lost: mmm_control confirm_loss {lost}"
+        "nobody follows {lost}: {host} is not proven to have every transaction that was acknowledged: {why}. Needs the return of {lost}, or your word that its transactions may be lost: mmm_control confirm_loss {lost}"
     )
 }

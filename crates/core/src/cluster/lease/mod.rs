@@ -1,6 +1,7 @@
 //! The monitor's decisions about the writer's lease: whose renewals are answered with what, who may be promoted when,
 //! and what an operator is told while nobody can be.
 
+mod blind;
 mod evidence;
 mod promotion;
 mod trust;

@@ -55,7 +55,7 @@ fn restart_without_db1(fixture: &mut Fixture) {
 fn refused(fixture: &mut Fixture, why: &str) {
     assert_eq!(fixture.promotion("db2"), None);
     assert!(
-        fixture.logged_part("FATAL nobody follows db1 (failover_policy consistency): db2 is not proven"),
+        fixture.logged_part("FATAL nobody follows db1: db2 is not proven to have every transaction that was acknowledged: failover_policy is consistency"),
         "{:?}",
         fixture.log
     );

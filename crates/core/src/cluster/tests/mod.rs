@@ -1,5 +1,6 @@
 //! The monitor's mind, driven event by event with explicit time.
 
+mod blind;
 mod choice;
 mod commands;
 mod consistency;
