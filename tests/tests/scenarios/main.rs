@@ -17,6 +17,7 @@ mod control;
 mod cuts;
 mod data;
 mod doctor;
+mod errants;
 mod fencing;
 mod flavours;
 mod frozen;

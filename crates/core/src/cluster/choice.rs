@@ -69,12 +69,14 @@ impl Cluster {
         now.since(choosing.since) >= PATIENCE || !hosts.iter().any(waits)
     }
 
-    /// Who goes first among hosts with the same data: the preferred one, masters, then whoever carries least.
+    /// Who goes first among hosts with the same data: those without transactions of their own, the preferred one, masters, then
+    /// whoever carries least.
     fn by_rank(&self, role: &Role, hosts: &[HostName]) -> Vec<HostName> {
         let prefer = self.settings.roles.get(role.name()).and_then(|role| role.prefer.clone());
         let mut ranked = hosts.to_vec();
         ranked.sort_by_key(|host| {
-            (Some(host) != prefer.as_ref(), !self.is_master(host), self.load(host), host.clone())
+            let errant = self.errant_of(host).is_some();
+            (errant, Some(host) != prefer.as_ref(), !self.is_master(host), self.load(host), host.clone())
         });
         ranked
     }

@@ -236,9 +236,9 @@ impl Cluster {
 
     /// A host that is promoted with what nobody else has is told of: what the others did meanwhile may be in conflict with it.
     pub(super) fn tell_of_surplus(&self, host: &HostName, actions: &mut Vec<Action>) {
-        let Some(surplus) = self.held_surplus(host) else { return };
+        let Some(surplus) = self.held_surplus(host).cloned().or_else(|| self.errant_of(host)) else { return };
         let text = format!(
-            "Host '{host}' is promoted with {} nobody else has ({}), since nobody else can be: compare the data of all hosts",
+            "Host '{host}' is promoted with {} nobody else has ({}), which may be in conflict with what the others have: compare the data of all hosts",
             surplus.counted(),
             surplus.transactions
         );

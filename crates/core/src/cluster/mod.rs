@@ -5,6 +5,7 @@
 
 mod choice;
 mod command;
+mod errants;
 mod event;
 mod followers;
 mod holds;
@@ -33,6 +34,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use errants::Errants;
 use host::Host;
 use keeper::{Keeper, Trust};
 use lease::Waiting;
@@ -93,6 +95,7 @@ pub struct Cluster {
     conflict: bool,
     /// The number of the last look that was asked for.
     last_look: u64,
+    errants: Errants,
     choosing: Option<choice::Choosing>,
     last_step: Moment,
     /// When the first of both masters became ONLINE, in wait mode.
@@ -141,6 +144,7 @@ impl Cluster {
             unfenced_losses: BTreeSet::new(),
             conflict: false,
             last_look: 0,
+            errants: Errants::default(),
             choosing: None,
             last_step: now,
             first_master_online: None,
@@ -264,6 +268,7 @@ impl Cluster {
             self.keeper.save(now, actions);
             self.watch_semi_sync(actions);
             self.tend_holds(now, actions);
+            self.watch_errants(now, actions);
             self.tell_unproven(now, actions);
             self.send_orders(now, actions);
             self.save_status(actions);

@@ -122,6 +122,8 @@ impl Cluster {
             if self.is_exclusive(role.name())
                 && self.eligible(now, role.name(), &prefer)
                 && !self.is_moving(&role)
+                // Not silently.
+                && self.errant_of(&prefer).is_none()
                 && !self.rests_after_a_failed_move(now, &role)
             {
                 let text = format!("Moving role '{role}' from host '{holder}' to preferred host '{prefer}'");

@@ -28,6 +28,12 @@ impl Cluster {
     }
 
     fn diverged_host(&self, name: &HostName) -> Option<String> {
+        if let Some(surplus) = self.errant_of(name) {
+            let (counted, names) = (surplus.counted(), surplus.transactions);
+            return Some(format!(
+                "Host {name} has {counted} that the writer never had: {names}\nThey are in its own binary log.\n"
+            ));
+        }
         let surplus = self.held_surplus(name)?;
         let mut text = format!(
             "Host {name} has {} nobody else has: {}\n",
@@ -85,6 +91,9 @@ impl Cluster {
             ),
             (Some(_), None) => format!(
                 "OK: '{name}' was lost as the writer and joins by itself as soon as it was compared with '{writer}'. Nothing was changed."
+            ),
+            (None, _) if self.errant_of(&name).is_some() => format!(
+                "OK: '{name}' has transactions that the writer never had (see `mmm_control diverged {name}`) and goes on as it is, but becomes the writer only when no other host can. Nothing was changed. Carry over what is needed and rebuild '{name}' from '{writer}'."
             ),
             (None, _) => {
                 format!(

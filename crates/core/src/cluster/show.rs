@@ -71,6 +71,7 @@ impl Cluster {
             ));
         }
         warnings.extend(self.hold_warning());
+        warnings.extend(self.errant_warnings());
         warnings
     }
 

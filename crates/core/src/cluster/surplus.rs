@@ -44,7 +44,6 @@ fn own(view: &GtidView) -> Option<GtidSet> {
 ///
 /// Of `MariaDB` only what the host's own server wrote counts, since a server that was rebuilt tells nothing of those that wrote long
 /// ago. `MySQL` sends a transaction before it counts it among its own, so what the writer itself wrote does not count either.
-#[cfg(test)]
 pub(super) fn errant(host: &GtidView, writer: &GtidView, writer_uuid: Option<&str>) -> Option<GtidSet> {
     let (own, there) = (own(host)?, writer.set()?);
     if own.is_of_other_family_than(&there) {
@@ -55,7 +54,6 @@ pub(super) fn errant(host: &GtidView, writer: &GtidView, writer_uuid: Option<&st
 }
 
 /// A writer that does not log what it replicates tells only the last transaction of each domain: what came before it has come too.
-#[cfg(test)]
 fn is_passed(origin: &Origin, last: u64, writer: &GtidView) -> bool {
     let Origin::Server { domain, .. } = origin else { return false };
     let of_others = |text: &str| {

@@ -4,6 +4,7 @@ mod blind;
 mod choice;
 mod commands;
 mod consistency;
+mod errants;
 mod fixture;
 mod followers;
 mod host;
