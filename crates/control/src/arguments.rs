@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Ask for the answer as JSON (show, checks, mode, history and plan only)
+    /// Ask for the answer as JSON (show, checks, mode, history, explain and plan only)
     #[arg(long)]
     pub(crate) json: bool,
 

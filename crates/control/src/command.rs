@@ -5,7 +5,7 @@ use mmm_wire::CONTROL_LINE_BYTES_MAX;
 use crate::confirm::Word;
 
 /// Commands that the monitor answers in JSON when asked to.
-const JSON_COMMANDS: [&str; 5] = ["show", "checks", "mode", "history", "plan"];
+const JSON_COMMANDS: [&str; 6] = ["show", "checks", "mode", "history", "explain", "plan"];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -23,7 +23,7 @@ pub(crate) enum CommandError {
     LineBreak,
     #[error("the command is longer than {CONTROL_LINE_BYTES_MAX} bytes, the monitor takes no longer line")]
     TooLong,
-    #[error("--json is for show, checks, mode, history and plan only, not for '{0}'")]
+    #[error("--json is for show, checks, mode, history, explain and plan only, not for '{0}'")]
     NoJson(String),
     #[error("watch takes nothing but --count N with N at least 1")]
     Watch,

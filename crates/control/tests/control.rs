@@ -180,7 +180,7 @@ fn json_is_sent_first_and_refused_where_it_means_nothing() {
     let output = control(&config(1, "mmm_mon.conf"), &["--json", "set_online", "db1"]).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""));
     assert!(
-        text(&output.stderr).contains("show, checks, mode, history and plan only"),
+        text(&output.stderr).contains("show, checks, mode, history, explain and plan only"),
         "{}",
         text(&output.stderr)
     );

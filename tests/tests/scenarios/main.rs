@@ -23,6 +23,7 @@ mod flavours;
 mod frozen;
 mod full_disks;
 mod grace;
+mod history;
 mod host_lost;
 mod idle;
 mod isolation;

@@ -37,10 +37,12 @@ New in MMM 3:
     diverged [<host>]                 - list transactions that only host <host> has
     rejoin [--merge] <host>           - what host <host> needs to join again; --merge: do it
     doctor [<host>|all]               - look for what would go wrong in a bad night
+    explain [<role>]                  - what holds the role, what if its holder failed now, what forbids what
     history [all]                     - failovers and moves, the newest first
     history last|<number>             - one of them from its trigger to its end
     plan move_role <role> <host>      - what a move would do and wait for; nothing is done
-    --json show|checks|mode|history|plan - the same as JSON
+    --json show|checks|mode|history|explain|plan
+                                      - the same as JSON
 ";
 
 const UNREACHABLE: &str = "Can't switch its state!";
@@ -66,6 +68,10 @@ impl Cluster {
             }
             ["mode"] => self.mode.to_string(),
             ["--json", "mode"] => json!({"mode": self.mode}).to_string(),
+            ["explain"] => self.explain(now, None),
+            ["explain", role] => self.explain(now, Some(role)),
+            ["--json", "explain"] => self.explain_json(now, None),
+            ["--json", "explain", role] => self.explain_json(now, Some(role)),
             ["set_active"] => self.switch_mode(Mode::Active, actions),
             ["set_manual"] => self.switch_mode(Mode::Manual, actions),
             ["set_passive"] => self.switch_mode(Mode::Passive, actions),

@@ -7,6 +7,7 @@ mod choice;
 mod command;
 mod errants;
 mod event;
+mod explain;
 mod followers;
 mod holds;
 mod host;

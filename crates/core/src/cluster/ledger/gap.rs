@@ -17,13 +17,13 @@ impl Cluster {
         if spoke {
             self.ledger.heard.insert(name.clone(), now);
         }
-        if self.serves(name) {
+        if self.is_serving(name) {
             self.ledger.sign = Some((name.clone(), now));
         }
     }
 
     /// Whether a host, heard of just now, takes writes at the writer's address by a grant of ours.
-    pub(super) fn serves(&self, name: &HostName) -> bool {
+    pub(in crate::cluster) fn is_serving(&self, name: &HostName) -> bool {
         let Some((role, slot)) = self.writer_role().and_then(|role| self.slots.get_key_value(role)) else {
             return false;
         };

@@ -228,6 +228,18 @@ impl Cluster {
         self.ledger.open.as_ref().map(|page| &page.record)
     }
 
+    /// The newest record, ended or not.
+    pub(super) fn newest_record(&self) -> Option<&Record> {
+        self.ledger.open.as_ref().or(self.ledger.ended.back()).map(|page| &page.record)
+    }
+
+    /// The newest record and how long ago it ended, if it has.
+    pub(super) fn newest_record_ago(&self, now: Moment) -> Option<(&Record, Duration)> {
+        let page = self.ledger.ended.back().filter(|_| self.ledger.open.is_none())?;
+        let ago = page.at(now).saturating_sub(page.record.ended_ms?);
+        Some((&page.record, Duration::from_millis(u64::try_from(ago).unwrap_or_default())))
+    }
+
     pub(super) fn before_step(&self, event: &Event) -> Before {
         let slot = self.writer_role().and_then(|role| self.slots.get(role));
         Before {

@@ -299,7 +299,7 @@ impl Cluster {
         if is_news && !kept {
             self.note_promotion(now, &to, grant);
         }
-        let serves = self.serves(&to);
+        let serves = self.is_serving(&to);
         let Some(host) = self.hosts.get(&to) else { return };
         let status = &host.agent.status;
         let leased =

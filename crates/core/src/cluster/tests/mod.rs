@@ -5,6 +5,7 @@ mod choice;
 mod commands;
 mod consistency;
 mod errants;
+mod explain;
 mod fixture;
 mod followers;
 mod host;
