@@ -75,7 +75,7 @@ fn a_crash_and_a_move(name: &str, flavour: Flavour) {
     probe.wait_write_by(ID1, killed, SOON).unwrap();
     let record = ended(&lab, "failover", 3);
     // MySQL closes its connections some 100 ms before its process has ended, and not before that its agent speaks.
-    let detection = if flavour == Flavour::MySql97 { Duration::from_millis(200) } else { Duration::ZERO };
+    let detection = if flavour == Flavour::MySql97 { Duration::from_millis(400) } else { Duration::ZERO };
     eprintln!("{}", lab.tell(&["history", "last"]));
     assert_eq!(
         (&record["from"], &record["to"], &record["outcome"]),
@@ -161,13 +161,14 @@ fn a_full_disk_keeps_the_history_from_the_disk_and_nobody_from_the_role() {
 }
 
 /// Who would take over by the word of `explain` if the writer were lost in this way, and after how long.
-fn foreseen(lab: &Cluster, way: &str) -> (String, Duration) {
+fn foreseen(lab: &Cluster, way: &str) -> (String, Duration, String) {
     let text = lab.tell(&["--json", "explain"]);
     let explained: Value = serde_json::from_str(&text).unwrap();
     let ways = explained["if_lost"].as_array().unwrap();
     let found = ways.iter().find(|foreseen| foreseen["way"] == way).unwrap();
     let to = found["to"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned();
-    (to, Duration::from_millis(found["after_ms"].as_u64().unwrap()))
+    let why = found["why"].as_str().unwrap().to_owned();
+    (to, Duration::from_millis(found["after_ms"].as_u64().unwrap()), why)
 }
 
 fn explained_losses_come_true(name: &str, flavour: Flavour) {
@@ -178,7 +179,7 @@ fn explained_losses_come_true(name: &str, flavour: Flavour) {
     let asked = Moment::now();
     eprintln!("{}", lab.tell(&["explain"]));
     eprintln!("asked and answered within {:?}", Moment::now() - asked);
-    let (to, after) = foreseen(&lab, "server_dies");
+    let (to, after, _) = foreseen(&lab, "server_dies");
     assert_eq!(to, M2);
     let killed = lab.kill(M1, Program::Server).unwrap();
     let took = probe.wait_write_by(ID2, killed, SOON).unwrap().end - killed;
@@ -201,7 +202,7 @@ fn explained_losses_come_true(name: &str, flavour: Flavour) {
     lab.tell(&["set_online", M1]);
     lab.expect_pair(M2);
     lab.expect_covered();
-    let (to, after) = foreseen(&lab, "host_vanishes");
+    let (to, after, why) = foreseen(&lab, "host_vanishes");
     assert_eq!(to, M1);
     let unplugged = lab.unplug(M2).unwrap();
     let took = probe.wait_write_by(ID1, unplugged, SOON).unwrap().end - unplugged;
@@ -210,7 +211,8 @@ fn explained_losses_come_true(name: &str, flavour: Flavour) {
     // The last renewal may have come a second after the question, and the session is missed after 2.5 s.
     assert!(far < Duration::from_secs(2), "{took:?}");
     let record = ended(&lab, "failover", 3);
-    assert_eq!(record["trigger"]["rule"], "LeaseRanOut", "{record:#}");
+    let rule = record["trigger"]["rule"].as_str().unwrap();
+    assert!(why.contains(rule), "foreseen {why}, in truth {rule}");
     probe.stop().unwrap();
 }
 

@@ -304,8 +304,7 @@ impl Cluster {
     fn host_obstruction(&self, name: &HostName, state: HostState) -> Option<Obstruction> {
         let remedy = match state {
             HostState::Online => return None,
-            HostState::AdminOffline => format!("mmm_control set_online {name}"),
-            HostState::AwaitingRecovery => format!("mmm_control set_online {name}"),
+            HostState::AdminOffline | HostState::AwaitingRecovery => format!("mmm_control set_online {name}"),
             HostState::HardOffline => {
                 format!("start its server or host; mmm_control checks {name} says what is missing")
             }

@@ -253,20 +253,17 @@ fn obey(status: &mut AgentStatus, order: &Order, role: &Role) {
     status.state = Some(order.state);
     status.roles.clone_from(&order.roles);
     let promoted = order.writer.as_ref().map(|promotion| promotion.epoch);
-    match promoted.filter(|epoch| *epoch > status.lease.released) {
-        Some(epoch) => {
-            let same = status.lease.held.as_ref().is_some_and(|held| held.epoch == epoch);
-            if !same && epoch >= status.lease.accepted {
-                status.lease.accepted = epoch;
-                let list = std::collections::BTreeSet::new();
-                status.lease.held = Some(LeaseHeld { epoch, list, duty: Duty::Wait, by_promise: false });
-            }
+    if let Some(epoch) = promoted.filter(|epoch| *epoch > status.lease.released) {
+        let same = status.lease.held.as_ref().is_some_and(|held| held.epoch == epoch);
+        if !same && epoch >= status.lease.accepted {
+            status.lease.accepted = epoch;
+            let list = std::collections::BTreeSet::new();
+            status.lease.held = Some(LeaseHeld { epoch, list, duty: Duty::Wait, by_promise: false });
         }
-        None => {
-            let held = status.lease.held.take().map(|held| held.epoch);
-            let released = held.max(order.release).unwrap_or_default();
-            status.lease.released = status.lease.released.max(released);
-        }
+    } else {
+        let held = status.lease.held.take().map(|held| held.epoch);
+        let released = held.max(order.release).unwrap_or_default();
+        status.lease.released = status.lease.released.max(released);
     }
     let serves =
         status.lease.held.as_ref().is_some_and(|held| held.duty == Duty::Write) && promoted.is_some();

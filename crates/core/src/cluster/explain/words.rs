@@ -18,10 +18,14 @@ pub(super) fn tell(text: &mut String, foreseen: &Foreseen) {
     };
     match &rehearsed.to {
         Some((to, after)) => {
+            let when = if after.as_millis() < 50 {
+                "at once".to_owned()
+            } else {
+                format!("after {:.1} s", after.as_secs_f32())
+            };
             let _ = writeln!(
                 text,
-                "  {way:<18} {to} takes over after {:.1} s, and the time to apply what it has received{}",
-                after.as_secs_f32(),
+                "  {way:<18} {to} takes over {when}, once it has applied what it received{}",
                 reason(rehearsed)
             );
         }
