@@ -14,10 +14,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use mmm_core::HostName;
 use mmm_core::doctor::{
-    Checkup, Finding, InterfaceFacts, LocalFacts, PeerFacts, Severity, Whose, describe, judge_account,
-    judge_host, judge_server, news,
+    Checkup, Finding, InterfaceFacts, LocalFacts, Login, PeerFacts, Severity, Whose, describe, judge_account,
+    judge_heartbeat, judge_host, judge_server, news,
 };
-use mmm_mysql::log_in;
+use mmm_mysql::{ErrorKind, log_in};
 use mmm_net::Link;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -142,6 +142,18 @@ async fn examine_server(setup: &Setup) -> Vec<Finding> {
         session.examine(until.saturating_duration_since(Instant::now())),
         boot::at_boot(pid_file.iter().chain([&setup.server_pid_file]))
     );
+    if let (Some(schema), Login::In { account, .. }) = (&setup.heartbeat_schema, &account.login) {
+        let left = until.saturating_duration_since(Instant::now());
+        // What is missing is to be made on the writer only: it reaches the others by replication.
+        if matches!(session.read_only(left).await, Ok(false)) {
+            let said = session.explain_heartbeat(schema, left).await.err();
+            let said = said.as_ref().and_then(|error| match &error.kind {
+                ErrorKind::Said { code, message } => Some((*code, message.as_str())),
+                _ => None,
+            });
+            findings.extend(judge_heartbeat(&setup.host, schema, account, said));
+        }
+    }
     session.close().await;
     match facts {
         Ok(facts) => findings.extend(judge_server(

@@ -35,6 +35,7 @@ mod survey;
 mod watch;
 mod watchdog;
 mod worker;
+mod write_watch;
 
 use std::process::ExitCode;
 

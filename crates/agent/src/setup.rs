@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) transport: Transport,
     /// Whether a monitor of 2.2.1, which can't prove the secret, may give orders.
     pub(crate) allow_protocol1: bool,
+    /// Schema of the table `mmm_heartbeat`.
+    pub(crate) heartbeat_schema: Option<String>,
     pub(crate) cluster: Option<String>,
     /// Random number of this start, told to other agents.
     pub(crate) instance: u64,
@@ -110,6 +112,7 @@ impl Setup {
             secret,
             transport: mmm_daemon::transport(&settings.socket)?,
             allow_protocol1: settings.allow_protocol1,
+            heartbeat_schema: settings.heartbeat_schema.clone(),
             cluster: options.daemon.cluster().map(str::to_owned),
             instance: mmm_wire::fresh_instance().context("choose the random number of this start")?,
             mind: AgentSettings {

@@ -36,6 +36,7 @@ use crate::session::Desk;
 use crate::setup::Setup;
 use crate::survey;
 use crate::watch::ServerWatch;
+use crate::write_watch::WriteWatch;
 
 /// Events wait here while one is taken in, which takes microseconds.
 const EVENTS_MAX: usize = 256;
@@ -78,6 +79,7 @@ pub(crate) struct Worker {
     pub(crate) events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
     diverged: Diverged,
+    may_probe: watch::Sender<bool>,
     announcements: BTreeMap<Role, JoinHandle<()>>,
 }
 
@@ -177,6 +179,8 @@ impl Worker {
             refusals: Seldom::default(),
         };
         tokio::spawn(listener.run());
+        let (may_probe, may) = watch::channel(false);
+        tokio::spawn(WriteWatch::new(current.clone(), may, events.clone()).run());
         Ok(Self {
             memory: MemoryFile::new(setup.state_path.clone(), boot_id.clone()),
             epoch_file: EpochFile::start(setup.epoch_path.clone(), setup.epoch_owner.clone(), events.clone()),
@@ -199,6 +203,7 @@ impl Worker {
             events,
             diverged: Diverged::start(current, reports.clone()),
             reports,
+            may_probe,
         })
     }
 
@@ -221,6 +226,8 @@ impl Worker {
                 self.begun.send_replace(session);
             }
         }
+        let may = self.mind.may_probe_writes(clock::now());
+        self.may_probe.send_if_modified(|before| std::mem::replace(before, may) != may);
     }
 
     /// Returns what is already known of the outcome.

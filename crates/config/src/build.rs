@@ -55,6 +55,8 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         max_kill_retries: global.small("max_kill_retries"),
         secret_file: global.path("secret_file"),
         allow_protocol1: global.flag("allow_protocol1"),
+        heartbeat_schema: global.text("heartbeat_schema"),
+        move_on_stalled_writes: global.word("on_stalled_writes") == "move",
         lease: lease(&global),
         diverged: match global.word("diverged").as_str() {
             "merge" => Diverged::Merge,

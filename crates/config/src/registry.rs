@@ -181,6 +181,7 @@ const WRITER_LEASE: Kind = Kind::SecondsOrOff {
 const GRACE: Kind = Kind::Seconds { least_ms: 0, most_ms: 3_600_000 };
 const LONG: Kind = Kind::Seconds { least_ms: 0, most_ms: YEARS_MS };
 pub(crate) const FAILOVER_POLICY: &[&str] = &["availability", "consistency"];
+pub(crate) const ON_STALLED_WRITES: &[&str] = &["show", "move"];
 pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
 pub(crate) const DIVERGED: &[&str] = &["hold", "merge"];
 pub(crate) const MONITOR_MODES: &[&str] = &["active", "manual", "wait", "passive"];
@@ -267,6 +268,21 @@ pub const VARIABLES: &[Variable] = &[
     )
     .default("availability")
     .used(M)
+    .mmm3(),
+    global(
+        "on_stalled_writes",
+        Kind::OneOf(ON_STALLED_WRITES),
+        "what becomes of a writer whose disk is full or whose storage stands still: told, or its role moves",
+    )
+    .default("show")
+    .used(M)
+    .mmm3(),
+    global(
+        "heartbeat_schema",
+        Kind::Text,
+        "schema with the table mmm_heartbeat, into which the writer's agent writes each second; none: it does not",
+    )
+    .used(A)
     .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),
     monitor("port", PORT, "port the monitor listens on for mmm_control").default("9988").used(MC),

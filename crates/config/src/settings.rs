@@ -28,6 +28,10 @@ pub struct Settings {
     pub secret_file: Option<PathBuf>,
     /// Whether a monitor of 2.2.1 may give orders although a secret is set. For the agent only.
     pub allow_protocol1: bool,
+    /// Schema of the table `mmm_heartbeat`; for the agent only.
+    pub heartbeat_schema: Option<String>,
+    /// Whether the writer role leaves a host that takes no writes. For the monitor only; for others the default.
+    pub move_on_stalled_writes: bool,
     pub lease: LeaseSettings,
     /// For the monitor only; for others the default.
     pub diverged: Diverged,

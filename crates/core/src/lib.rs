@@ -19,6 +19,7 @@ mod semi_sync;
 mod settings;
 mod state;
 pub mod survey;
+mod write_path;
 
 pub use agent::{
     AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, FollowingMemory, HeldAddress,
@@ -41,5 +42,8 @@ pub use message::{
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};
 pub use semi_sync::{Hanging, SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSource, SourceReading};
-pub use settings::{Diverged, FailoverPolicy, HostMode, HostSettings, RoleMode, RoleSettings, Settings};
+pub use settings::{
+    Diverged, FailoverPolicy, HostMode, HostSettings, OnStalledWrites, RoleMode, RoleSettings, Settings,
+};
 pub use state::{HostState, Mode, UnknownWord};
+pub use write_path::{ProbeSight, WritePath, WriteSight, WriteStatus};

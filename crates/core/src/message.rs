@@ -19,6 +19,7 @@ use crate::names::{HostName, Role};
 use crate::semi_sync::{SemiSync, SemiSyncEnd};
 use crate::state::HostState;
 use crate::survey::{Reach, Survey};
+use crate::write_path::WriteStatus;
 
 /// Names one order of one run of a monitor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -370,6 +371,9 @@ pub struct AgentStatus {
     /// that it has not applied yet.
     #[serde(default)]
     pub unopened: Option<(Epoch, LogPosition)>,
+    /// What becomes of writes on this host; `None` where nobody has looked.
+    #[serde(default)]
+    pub writes: Option<WriteStatus>,
     pub uptime: Duration,
     pub boot_id: String,
 }

@@ -69,6 +69,16 @@ pub enum FailoverPolicy {
     Consistency,
 }
 
+/// What the monitor does about a writer whose disk is full or whose storage stands still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnStalledWrites {
+    /// Tells of it.
+    #[default]
+    Show,
+    /// Gives its role to another host that is well.
+    Move,
+}
+
 /// Everything that rules the monitor's decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -96,6 +106,8 @@ pub struct Settings {
     pub failover_grace: Duration,
     pub diverged: Diverged,
     pub failover_policy: FailoverPolicy,
+    /// What becomes of a writer whose server answers and takes no writes.
+    pub on_stalled_writes: OnStalledWrites,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
     /// How long the old writer of a planned move may take to let go, before it keeps the role.

@@ -25,6 +25,7 @@ pub(crate) fn cluster() -> Cluster {
         prefer: None,
     };
     let settings = Settings {
+        on_stalled_writes: mmm_core::OnStalledWrites::Move,
         instance: 7,
         hosts: BTreeMap::from([("db1".into(), master(32, "db2")), ("db2".into(), master(33, "db1"))]),
         roles: BTreeMap::from([

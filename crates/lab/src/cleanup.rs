@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::command::run;
+use crate::disks;
 use crate::error::{LabError, Result, at};
 use crate::holder::MARK;
 use crate::network::{self, namespace_file};
@@ -54,6 +55,11 @@ pub(crate) fn down(name: &str, dir: &Path) -> Result<()> {
     }
     namespaces.sort();
     namespaces.dedup();
+    for holder in state.iter().flat_map(|state| state.running.values()).filter_map(|running| running.holder) {
+        if holder.is_alive() {
+            disks::resume(holder);
+        }
+    }
     let recorded = state.map(|state| state.started).unwrap_or_default();
     for round in 1.. {
         end_processes(name, dir, &namespaces, &recorded)?;

@@ -30,6 +30,7 @@ mod clock;
 mod command;
 mod control;
 mod cuts;
+mod disks;
 mod error;
 mod faults;
 mod fetch;

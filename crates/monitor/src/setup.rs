@@ -11,7 +11,10 @@ use mmm_config::{
     WriterIsolated,
 };
 use mmm_core::lease::LeaseLength;
-use mmm_core::{CheckKind, HostName, HostSettings, Isolated, LeaseTerms, RoleName, RoleSettings, Settings};
+use mmm_core::{
+    CheckKind, HostName, HostSettings, Isolated, LeaseTerms, OnStalledWrites, RoleName, RoleSettings,
+    Settings,
+};
 use mmm_daemon::LogSettings;
 use mmm_mysql::{Account, Endpoint};
 use mmm_wire::{Secret, Transport};
@@ -184,6 +187,11 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         failover_policy: match config.lease.failover_policy {
             FailoverPolicy::Availability => mmm_core::FailoverPolicy::Availability,
             FailoverPolicy::Consistency => mmm_core::FailoverPolicy::Consistency,
+        },
+        on_stalled_writes: if config.move_on_stalled_writes {
+            OnStalledWrites::Move
+        } else {
+            OnStalledWrites::Show
         },
         approach_limit: APPROACH_LIMIT,
         close_limit: CLOSE_ATTEMPT * config.max_kill_retries.min(CLOSE_ATTEMPTS_MAX) + CLOSE_MORE,

@@ -36,5 +36,7 @@ pub use identity::Identity;
 pub use line::ClosedWatch;
 pub use replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, ThreadState, WaitOutcome};
 pub use repoint::{Channel, GtidUse, Repoint, StartAt};
-pub use session::{LogHome, ReadOnlyOutcome, Session, probe_accepts, takes_connections};
+pub use session::{
+    LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads, probe_accepts, takes_connections,
+};
 pub use threads::ClientThread;

@@ -8,6 +8,7 @@ mod read_only;
 mod replication;
 mod repointing;
 mod semi_sync;
+mod writes;
 
 use std::fmt;
 use std::future::Future;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 pub use self::log_home::LogHome;
 pub use self::read_only::ReadOnlyOutcome;
+pub use self::writes::{WritePlaces, WriteThreads};
 use crate::address::{Account, Endpoint};
 use crate::dialect;
 use crate::error::{ErrorKind, ServerError};

@@ -54,4 +54,5 @@ mod state_files;
 mod tls;
 mod tutorial;
 mod two_writers;
+mod useless;
 mod watchers;

@@ -16,6 +16,7 @@ use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::semi_sync::SemiSyncReading;
 use crate::survey::Reach;
+use crate::write_path::WriteSight;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentEvent {
@@ -39,6 +40,8 @@ pub enum AgentEvent {
     ReplicaSeen(Option<ReplicaView>, Moment),
     /// What it tells of semi-synchronous replication, and when it was asked.
     SemiSyncSeen(SemiSyncReading, Moment),
+    /// What becomes of writes, `None` where nothing could be seen, and when it was looked.
+    WritesSeen(Option<WriteSight>, Moment),
     /// What the server has received, applied or not.
     ReceivedSeen(Box<Received>),
     /// The monitor wants to know what the server has as of now.

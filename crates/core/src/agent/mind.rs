@@ -14,6 +14,7 @@ use super::looks::Looks;
 use super::protocol1::LineDesk;
 use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
+use super::writes::WriteDesk;
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
 use crate::lease::{Durable, Epoch, HolderLease, LeaseRules, Promiser, Waits};
@@ -94,6 +95,7 @@ pub struct AgentMind {
     pub(super) lines: LineDesk,
     pub(super) following: FollowingDesk,
     pub(super) semi_sync: SemiSyncDesk,
+    pub(super) writes: WriteDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -152,6 +154,7 @@ impl AgentMind {
             lease: LeaseDesk::new(promiser, durable, never_written, first_contact),
             following: FollowingDesk::default(),
             semi_sync: SemiSyncDesk::default(),
+            writes: WriteDesk::default(),
             settings,
             // An attempt of an earlier worker may still wait in the server.
             closing: if memory.lease.is_some() { Closing::Tried } else { Closing::Settled },
@@ -210,6 +213,7 @@ impl AgentMind {
             }
             AgentEvent::ReplicaSeen(view, asked) => self.take_in_replica(view, asked),
             AgentEvent::SemiSyncSeen(reading, asked) => self.take_in_semi_sync(reading, asked),
+            AgentEvent::WritesSeen(sight, asked) => self.take_in_writes(sight.as_ref(), asked),
             AgentEvent::ReceivedSeen(received) => self.looks.take_in_received(*received, self.server),
             AgentEvent::LookOrdered { id } => actions.push(AgentAction::Look { id }),
             AgentEvent::Looked { id } => self.looks.done = id,
@@ -239,6 +243,7 @@ impl AgentMind {
             AgentEvent::Tick => {}
         }
         self.tend_semi_sync(now);
+        self.tend_writes();
         self.tend_lease(now, &mut actions);
         self.plan(now, &mut actions);
         self.finish(now, &mut actions);

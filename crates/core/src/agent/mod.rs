@@ -16,6 +16,7 @@ mod reload;
 mod report;
 mod semi_sync;
 mod step;
+mod writes;
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,7 @@ impl AgentMind {
             saved: None,
             surveys: true,
             unopened: self.memory.unopened.clone(),
+            writes: self.write_status(),
             // Both belong to the host and are filled in by the shell when it sends.
             uptime: std::time::Duration::ZERO,
             boot_id: String::new(),

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::protocol1::Protocol1;
 use crate::check::{Check, CheckKind};
+use crate::lease::Epoch;
 use crate::message::{AgentStatus, Order, ServerView};
 use crate::moment::Moment;
 use crate::state::HostState;
+use crate::write_path::WritePath;
 
 /// What became of killing a host that could not be told to let go of its roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +34,9 @@ pub(super) struct Agent {
     pub(super) was_answered: bool,
     /// Since when the agent has been saying that its server does not answer.
     pub(super) silent_since: Option<Moment>,
+    /// Since when the agent has been saying that no write gets through, and what it said of writes last.
+    pub(super) useless_since: Option<Moment>,
+    pub(super) told_writes: WritePath,
     /// Since when the agent has been saying that its server has ended.
     pub(super) gone_since: Option<Moment>,
     /// When the session was lost, or when another agent was last heard to be asked by this one.
@@ -49,6 +54,8 @@ pub(super) struct Host {
     pub(super) agent: Agent,
     pub(super) leaves: VecDeque<Moment>,
     pub(super) flapping: bool,
+    /// The epoch whose holder was given up because its server took no writes.
+    pub(super) given_up: Option<Epoch>,
     /// When it left ONLINE for HARD_OFFLINE, and the boot it was in then.
     pub(super) down: Option<(Moment, String)>,
     /// How long it had been down when it came back, if that was short and within the same boot.
@@ -69,6 +76,7 @@ impl Host {
             agent: Agent::default(),
             leaves: VecDeque::new(),
             flapping: false,
+            given_up: None,
             down: None,
             quick_return: None,
             kill: Kill::NotTried,

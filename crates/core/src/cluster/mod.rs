@@ -28,6 +28,7 @@ mod slots;
 mod startup;
 mod surplus;
 mod transition;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -255,6 +256,7 @@ impl Cluster {
         }
         self.restore_trust(now, actions);
         if self.mode != Mode::Passive {
+            self.give_up_useless(now, actions);
             self.update_states(now, actions);
             self.leave_wait_mode(now, actions);
             self.free_kept_roles(actions);
@@ -388,6 +390,7 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let dropped: Vec<Role> = host.agent.status.held.difference(&status.held).cloned().collect();
         host.take_in_status(now, status);
+        self.note_writes(now, name, actions);
         self.take_in_lease_status(now, name, actions);
         for role in dropped {
             let Some(slot) = self.slots.get(&role) else { continue };

@@ -65,6 +65,7 @@ impl Cluster {
             }
         }
         warnings.extend(self.semi_sync_warnings());
+        warnings.extend(self.write_warnings());
         for name in &self.unfenced_losses {
             warnings.push(format!(
                 "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"
@@ -137,6 +138,7 @@ impl Cluster {
                     "roles": roles,
                     "agent_reachable": host.agent.connected,
                     "flapping": host.flapping,
+                    "writes": self.writes_json(name),
                 }))
             })
             .collect();
@@ -190,6 +192,9 @@ impl Cluster {
                     check.stamp(),
                     check.message()
                 );
+            }
+            if !single && let Some(row) = self.write_check(name) {
+                let _ = writeln!(text, "{row}");
             }
         }
         text

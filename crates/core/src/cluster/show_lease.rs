@@ -38,6 +38,7 @@ impl Cluster {
             }
         }
         self.describe_semi_sync(now, &mut text);
+        self.describe_writes(now, &mut text);
         for name in self.promisers(now) {
             let _ = writeln!(text, "# {name} vouches for the writer by a promise.");
         }

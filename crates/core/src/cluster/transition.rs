@@ -27,18 +27,19 @@ impl Cluster {
         let host = self.hosts.get(name)?;
         let trap = self.settings.trap_of(CheckKind::Mysql);
         let peer = self.peer_of(name).filter(|peer| peer != name).and_then(|peer| self.hosts.get(&peer));
+        let useless = self.is_given_up(name);
         Some(Facts {
             state: host.state,
             ping: host.good(CheckKind::Ping),
-            mysql: host.server_well(trap, now),
+            mysql: host.server_well(trap, now) && !useless,
             threads: host.good(CheckKind::RepThreads) && !host.is_refused(),
             refused: host.is_refused(),
             diverged: self.is_diverged(name),
             uncompared: self.is_uncompared(name),
             backlog: host.good(CheckKind::RepBacklog),
             is_active_master: self.active_master() == Some(name),
-            vouched: host.vouched(),
-            holds_lease: self.holds_lease(now, name) && !self.is_forced_elsewhere(name),
+            vouched: host.vouched() && !useless,
+            holds_lease: self.holds_lease(now, name) && !self.is_forced_elsewhere(name) && !useless,
             lease_ran_out: !host.agent.connected && self.lease_ran_out(now, name),
             lease_lost: host.lease_lost,
             in_grace: host.agent.connected

@@ -7,6 +7,7 @@ mod account;
 mod cluster;
 mod facts;
 mod finding;
+mod heartbeat;
 mod host;
 mod report;
 mod server;
@@ -21,6 +22,7 @@ pub use facts::{
     ServerFacts, Whose,
 };
 pub use finding::{Finding, Fix, Place, Severity};
+pub use heartbeat::judge_heartbeat;
 pub use host::judge_host;
 pub use report::{describe, news};
 pub use server::judge_server;

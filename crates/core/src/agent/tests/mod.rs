@@ -9,3 +9,4 @@ mod orders;
 mod promises;
 mod protocol1;
 mod reload;
+mod writes;

@@ -21,3 +21,4 @@ mod startup;
 mod state_file;
 mod states;
 mod undo;
+mod writes;
