@@ -347,6 +347,7 @@ impl AgentMind {
         self.lock_rounds = 0;
         self.lease.killed &= !(view.is_up() || view == ServerView::Gone);
         if !view.is_up() {
+            self.lease.closing = false;
             // Positions of a server that is started anew are read anew.
             self.gtid = None;
             self.looks.forget();
@@ -395,6 +396,7 @@ impl AgentMind {
             }
             StepOutcome::LockHeld => {
                 self.reopen_after_attempt(now, step);
+                self.end_closing(now);
                 self.lock_rounds += 1;
                 self.retry_at.insert(lane, now + LOCK_PAUSE);
                 let text = format!(
@@ -430,7 +432,7 @@ impl AgentMind {
                 self.addresses.get_or_insert_default().retain(|held| held.role != *role);
             }
             Step::CloseWrites => {
-                self.believe_from = now;
+                self.end_closing(now);
                 self.lock_rounds = 0;
                 // Positions read while the server was open say nothing about where it stopped.
                 self.gtid = None;

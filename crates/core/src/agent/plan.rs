@@ -56,6 +56,7 @@ impl AgentMind {
         match step {
             Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
             Step::StopReceiving => self.memory.holding = true,
+            Step::CloseWrites => self.lease.closing = true,
             Step::StopReplication => self.memory.stopped_for_offline = true,
             _ => self.note_following(step),
         }

@@ -192,3 +192,21 @@ fn nothing_is_killed_where_that_is_not_wanted() {
     fixture.lose_monitor();
     assert_eq!(fixture.live(20_000), [Step::DropAddress(writer())]);
 }
+
+/// `MySQL` says that it is read-only while the statement waits for a commit that nobody acknowledges.
+#[test]
+fn a_server_whose_closing_waits_for_a_commit_is_open_whatever_it_says_and_is_killed() {
+    let mut fixture = killing();
+    fixture.lose_monitor();
+    fixture.pass(4500);
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+    fixture.sees(UP);
+    assert!(fixture.status().server.is_writable());
+    fixture.pass(600);
+    fixture.end(&Step::DropAddress(writer()), StepOutcome::Done);
+    fixture.end(&Step::CloseWrites, StepOutcome::Failed("no answer".into()));
+    fixture.sees(UP);
+    assert_eq!(fixture.released(), Epoch::NONE, "it may be taken back any moment");
+    fixture.pass(2500);
+    assert!(fixture.steps.contains(&Step::KillServer), "{:?}", fixture.steps);
+}
