@@ -78,6 +78,7 @@ mod tests {
             absolved: false,
             stand_still: false,
             surplus: None,
+            semi_sync: None,
             generation: 1,
         }
     }

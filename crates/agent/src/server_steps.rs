@@ -186,6 +186,10 @@ impl ServerLane {
             Step::Approach(_, reach) => self.approach(reach.as_deref()).await,
             Step::Follow { source, start } => self.follow(source, *start).await,
             Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,
+            Step::SetSemiSync { side, on } => {
+                done(self.session().await?.set_semi_sync(*side, *on, QUICK).await)
+            }
+            Step::ReceiveAnew => self.receive_anew().await,
             Step::AddAddress(..) | Step::DropAddress(_) | Step::KeepAddresses(_) | Step::KillServer => {
                 Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
             }
@@ -197,6 +201,12 @@ impl ServerLane {
             ReadOnlyOutcome::Done => StepOutcome::Done,
             ReadOnlyOutcome::LockHeld => StepOutcome::LockHeld,
         })
+    }
+
+    /// A stop that takes long is left to the server: a more urgent step is not to wait for it.
+    async fn receive_anew(&mut self) -> Result<StepOutcome, ServerError> {
+        self.session().await?.stop_receiving(QUICK).await?;
+        done(self.session().await?.start_receiving(QUICK).await)
     }
 
     async fn read_position(&mut self) -> Result<StepOutcome, ServerError> {

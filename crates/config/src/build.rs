@@ -18,8 +18,8 @@ use crate::resolved::{Resolved, ResolvedSection};
 use crate::section::{SectionId, SectionKind};
 use crate::settings::{
     CheckSettings, Checks, CopyMethod, Diverged, FailoverPolicy, HostMode, HostSettings, LeaseSettings,
-    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings,
-    WriterIsolated,
+    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, SemiSync, Settings, SocketSettings,
+    SshSettings, WriterIsolated,
 };
 use crate::value::Value;
 
@@ -182,6 +182,11 @@ fn lease(global: &Values) -> LeaseSettings {
         fence_hung_server: global.flag("fence_hung_server"),
         failover_grace: global.time("failover_grace"),
         promote_apply_timeout: global.time("promote_apply_timeout"),
+        semi_sync: match global.word("semi_sync").as_str() {
+            "off" => SemiSync::Off,
+            "manage" => SemiSync::Manage,
+            _ => SemiSync::Watch,
+        },
         failover_policy: match global.word("failover_policy").as_str() {
             "consistency" => FailoverPolicy::Consistency,
             _ => FailoverPolicy::Availability,

@@ -42,8 +42,8 @@ pub use request::Request;
 pub use section::SectionKind;
 pub use settings::{
     CheckSettings, Checks, CopyMethod, Diverged, FailoverPolicy, HostMode, HostSettings, LeaseSettings,
-    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, Settings, SocketSettings, SshSettings,
-    WriterIsolated,
+    LvmSettings, Mode, MonitorSettings, RoleMode, RoleSettings, SemiSync, Settings, SocketSettings,
+    SshSettings, WriterIsolated,
 };
 pub use shared::shared;
 pub use views::{Account, AgentView, ControlView, MonitorView, WatchedHost, WrongProgram};

@@ -180,6 +180,7 @@ const WRITER_LEASE: Kind = Kind::SecondsOrOff {
 };
 const GRACE: Kind = Kind::Seconds { least_ms: 0, most_ms: 3_600_000 };
 const LONG: Kind = Kind::Seconds { least_ms: 0, most_ms: YEARS_MS };
+pub(crate) const SEMI_SYNC: &[&str] = &["watch", "manage", "off"];
 pub(crate) const FAILOVER_POLICY: &[&str] = &["availability", "consistency"];
 pub(crate) const ON_STALLED_WRITES: &[&str] = &["show", "move"];
 pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
@@ -283,6 +284,14 @@ pub const VARIABLES: &[Variable] = &[
         "schema with the table mmm_heartbeat, into which the writer's agent writes each second; none: it does not",
     )
     .used(A)
+    .mmm3(),
+    global(
+        "semi_sync",
+        Kind::OneOf(SEMI_SYNC),
+        "whether semi-synchronous replication is watched, or also kept going: as many hosts acknowledge as have to",
+    )
+    .default("watch")
+    .used(M)
     .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),
     monitor("port", PORT, "port the monitor listens on for mmm_control").default("9988").used(MC),

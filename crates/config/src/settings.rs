@@ -71,6 +71,16 @@ pub struct LeaseSettings {
     pub promote_apply_timeout: Duration,
     /// For the monitor only; for others the default.
     pub failover_policy: FailoverPolicy,
+    /// For the monitor only; for others the default.
+    pub semi_sync: SemiSync,
+}
+
+/// What is done about semi-synchronous replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SemiSync {
+    Off,
+    Watch,
+    Manage,
 }
 
 /// Who follows a writer that was lost.

@@ -41,9 +41,13 @@ pub use message::{
 };
 pub use moment::Moment;
 pub use names::{HostName, Role, RoleError, RoleName};
-pub use semi_sync::{Hanging, SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSource, SourceReading};
+pub use semi_sync::{
+    Hanging, SemiSync, SemiSyncEnd, SemiSyncOrder, SemiSyncReading, SemiSyncSide, SemiSyncSource,
+    SourceReading,
+};
 pub use settings::{
-    Diverged, FailoverPolicy, HostMode, HostSettings, OnStalledWrites, RoleMode, RoleSettings, Settings,
+    Diverged, FailoverPolicy, HostMode, HostSettings, OnStalledWrites, RoleMode, RoleSettings, SemiSyncMode,
+    Settings,
 };
 pub use state::{HostState, Mode, UnknownWord};
 pub use write_path::{ProbeSight, WritePath, WriteSight, WriteStatus};

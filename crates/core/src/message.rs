@@ -16,7 +16,7 @@ use crate::gtid::{GtidView, Received};
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
-use crate::semi_sync::{SemiSync, SemiSyncEnd};
+use crate::semi_sync::{SemiSync, SemiSyncEnd, SemiSyncOrder};
 use crate::state::HostState;
 use crate::survey::{Reach, Survey};
 use crate::write_path::WriteStatus;
@@ -107,6 +107,9 @@ pub struct Order {
     /// What this host has and nobody else: to be saved before its logs are purged.
     #[serde(default)]
     pub surplus: Option<Box<Surplus>>,
+    /// What to switch of semi-synchronous replication, where the monitor manages it.
+    #[serde(default)]
+    pub semi_sync: Option<SemiSyncOrder>,
     /// How often the monitor's own state had been written: a monitor that shows less than before has lost something.
     pub generation: u64,
 }
@@ -124,6 +127,7 @@ impl Order {
             self.terms,
             self.absolved,
             self.stand_still,
+            &self.semi_sync,
             &self.surplus,
         ) == (
             &other.state,
@@ -135,6 +139,7 @@ impl Order {
             other.terms,
             other.absolved,
             other.stand_still,
+            &other.semi_sync,
             &other.surplus,
         )
     }

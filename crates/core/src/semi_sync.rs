@@ -16,6 +16,8 @@ pub struct SemiSyncReading {
     pub replica: bool,
     /// It is: its source counts it among those who acknowledge.
     pub acknowledges: bool,
+    /// How many would have to acknowledge, waited for or not.
+    pub wanted: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct SemiSync {
     pub source: Option<SemiSyncSource>,
     pub replica: bool,
     pub acknowledges: bool,
+    /// How many would have to acknowledge, waited for or not.
+    #[serde(default)]
+    pub wanted: u32,
     /// The last look is too long ago to tell how things are now.
     #[serde(default)]
     pub outdated: bool,
@@ -66,6 +71,24 @@ pub struct SemiSyncSource {
 pub struct Hanging {
     pub commits: u64,
     pub since: Moment,
+}
+
+/// The two sides of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SemiSyncSide {
+    /// Commits wait for an acknowledgement.
+    Source,
+    /// What is received is acknowledged.
+    Replica,
+}
+
+/// What an agent is to switch; `None`: it stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SemiSyncOrder {
+    pub source: Option<bool>,
+    pub replica: Option<bool>,
+    /// The replica is to connect anew each time that this grows.
+    pub nudge: u64,
 }
 
 /// How a server that has ended waited for acknowledgements: what only it has of what it wrote since is unacknowledged.
@@ -95,7 +118,13 @@ impl SemiSync {
             waits_for_absent: now.waits_for_absent,
             hanging: hanging(previous, now, known.and_then(|known| known.hanging), asked),
         });
-        Self { source, replica: reading.replica, acknowledges: reading.acknowledges, outdated: false }
+        Self {
+            source,
+            replica: reading.replica,
+            acknowledges: reading.acknowledges,
+            wanted: reading.wanted,
+            outdated: false,
+        }
     }
 
     /// The side that waits, where it does.

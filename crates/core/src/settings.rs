@@ -79,6 +79,17 @@ pub enum OnStalledWrites {
     Move,
 }
 
+/// What the monitor does about semi-synchronous replication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SemiSyncMode {
+    /// It tells nothing of it.
+    Off,
+    #[default]
+    Watch,
+    /// It keeps the right number of hosts acknowledging.
+    Manage,
+}
+
 /// Everything that rules the monitor's decisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -108,6 +119,7 @@ pub struct Settings {
     pub failover_policy: FailoverPolicy,
     /// What becomes of a writer whose server answers and takes no writes.
     pub on_stalled_writes: OnStalledWrites,
+    pub semi_sync: SemiSyncMode,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
     /// How long the old writer of a planned move may take to let go, before it keeps the role.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mmm_config::{
-    Checks, Diverged, FailoverPolicy, HostMode, LeaseSettings, Mode, RoleMode, Settings as Config,
+    Checks, Diverged, FailoverPolicy, HostMode, LeaseSettings, Mode, RoleMode, SemiSync, Settings as Config,
     WriterIsolated,
 };
 use mmm_core::lease::LeaseLength;
@@ -183,6 +183,11 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         diverged: match config.diverged {
             Diverged::Hold => mmm_core::Diverged::Hold,
             Diverged::Merge => mmm_core::Diverged::Merge,
+        },
+        semi_sync: match config.lease.semi_sync {
+            SemiSync::Off => mmm_core::SemiSyncMode::Off,
+            SemiSync::Watch => mmm_core::SemiSyncMode::Watch,
+            SemiSync::Manage => mmm_core::SemiSyncMode::Manage,
         },
         failover_policy: match config.lease.failover_policy {
             FailoverPolicy::Availability => mmm_core::FailoverPolicy::Availability,

@@ -92,6 +92,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         diverged: mmm_core::Diverged::default(),
         failover_policy: mmm_core::FailoverPolicy::Availability,
         on_stalled_writes: mmm_core::OnStalledWrites::Show,
+        semi_sync: mmm_core::SemiSyncMode::Watch,
         approach_limit: Duration::from_secs(2),
         close_limit: Duration::from_secs(8),
         handover_limit: Duration::from_secs(5),

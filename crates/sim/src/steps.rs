@@ -240,6 +240,8 @@ impl World {
             Step::EndClients
             | Step::Follow { .. }
             | Step::LeaveGtid { .. }
+            | Step::SetSemiSync { .. }
+            | Step::ReceiveAnew
             | Step::AddAddress(..)
             | Step::DropAddress(_)
             | Step::KeepAddresses(_)

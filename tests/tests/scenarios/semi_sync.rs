@@ -205,3 +205,92 @@ fn nobody_follows_a_writer_that_had_fallen_back_before_the_operator_confirms_the
 fn mysql_9_7_nobody_follows_a_writer_that_had_fallen_back_before_the_operator_confirms_the_loss() {
     nobody_follows_unproven("semi_unproven_my", Flavour::MySql97);
 }
+
+/// A monitor that manages; nobody has switched anything on, and the accounts may.
+fn managed(name: &str, flavour: Flavour, replicas: u8) -> Cluster {
+    let builder = builder(name, flavour).semi_sync_off().replicas(replicas).without_daemons();
+    let lab = Cluster::make(builder.append(ConfigFile::Three, "semi_sync manage"));
+    if flavour != Flavour::MySql97 {
+        for host in lab.servers() {
+            lab.sql(host, "GRANT REPLICATION MASTER ADMIN ON *.* TO mmm_agent@'192.168.8.%'").unwrap();
+        }
+    }
+    lab.start_daemons().unwrap();
+    lab.wait_show("the first master as the writer", SOON, |show| show.holder(WRITER) == Some(M1)).unwrap();
+    lab
+}
+
+fn wait_acknowledging(lab: &Cluster, writer: &str, who: &str) {
+    wait_long(
+        lab,
+        &format!("# Semi-sync on {writer}: commits wait for 1 acknowledgement(s); acknowledging: {who};"),
+    );
+}
+
+/// Three hosts. The one that acknowledges is frozen: another one takes its place, and commits go on before the writer would give up.
+fn a_dead_acknowledger_is_replaced(name: &str, flavour: Flavour) {
+    let lab = managed(name, flavour, 1);
+    wait_acknowledging(&lab, M1, M2);
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let told = lab.log_length();
+    let killed = lab.kill(M2, Program::Server).unwrap();
+    wait_acknowledging(&lab, M1, "MySQL-R1");
+    let first = probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let gap = Judge::new(&lab, probe.record().unwrap()).gap_after(killed).map(|gap| gap.length());
+    eprintln!(
+        "a write with the other one's acknowledgement {:?} after the loss; gap {gap:?}",
+        first.end - killed
+    );
+    let log = lab.log_since(told);
+    assert!(!log.contains("fallen back"), "{log}");
+    lab.start(M2, Program::Server).unwrap();
+    wait_acknowledging(&lab, M1, M2);
+    lab.wait_show("all ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE")).unwrap();
+    lab.judge_clean(&probe);
+}
+
+#[test]
+fn a_host_that_acknowledges_and_dies_is_replaced() {
+    a_dead_acknowledger_is_replaced("semi_replace", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_a_host_that_acknowledges_and_dies_is_replaced() {
+    a_dead_acknowledger_is_replaced("semi_replace_my", Flavour::MySql97);
+}
+
+/// Both sides go with the role, and no write waits for a timeout.
+fn acknowledging_follows_the_role(name: &str, flavour: Flavour) {
+    let lab = managed(name, flavour, 0);
+    wait_acknowledging(&lab, M1, M2);
+    let probe = lab.start_probe().unwrap();
+    for (to, from) in [(M2, M1), (M1, M2)] {
+        lab.tell(&["move_role", "writer", to]);
+        wait_acknowledging(&lab, to, from);
+    }
+    let record = lab.judge_clean(&probe);
+    let longest = record.gaps().iter().map(mmm_lab::Gap::length).max().unwrap();
+    eprintln!("longest time without a write: {longest:?}");
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    // A writer that is alone takes writes at once: nobody has been told to wait for somebody.
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    let unplugged = lab.unplug(M1).unwrap();
+    let first = probe.wait_write_by(ID2, unplugged, SOON).unwrap();
+    eprintln!("first write of the other one {:?} after the loss", first.end - unplugged);
+    assert!(first.end - unplugged < Duration::from_secs(9));
+    assert!(lost_by(&lab, &probe, M2).is_empty());
+    probe.stop().unwrap();
+}
+
+#[test]
+fn acknowledging_moves_with_the_role_and_holds_no_writer_up_that_is_alone() {
+    acknowledging_follows_the_role("semi_moves", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_acknowledging_moves_with_the_role_and_holds_no_writer_up_that_is_alone() {
+    acknowledging_follows_the_role("semi_moves_my", Flavour::MySql97);
+}

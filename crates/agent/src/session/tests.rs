@@ -165,6 +165,7 @@ async fn a_monitor_that_falls_silent_loses_the_session_but_not_yet_its_place() {
         absolved: false,
         stand_still: false,
         surplus: None,
+        semi_sync: None,
         generation: 1,
     };
     scene.send(ToAgent::Order(order.clone())).await;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use mmm_config::{FailoverPolicy, LeaseSettings, Program, WriterIsolated};
+use mmm_config::{FailoverPolicy, LeaseSettings, Program, SemiSync, WriterIsolated};
 
 use crate::settings::TOOLS;
 use crate::support::Folder;
@@ -15,6 +15,7 @@ fn usual_lease() -> LeaseSettings {
         failover_grace: Duration::ZERO,
         promote_apply_timeout: Duration::ZERO,
         failover_policy: FailoverPolicy::Availability,
+        semi_sync: SemiSync::Watch,
     }
 }
 
@@ -42,7 +43,7 @@ fn one_space(text: &str) -> String {
 #[test]
 fn the_lease_is_the_monitors_and_stops_no_other_program() {
     let folder = with_ours(
-        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\nfailover_policy consistency\n",
+        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\nfailover_policy consistency\nsemi_sync manage\n",
     );
     let longer = Duration::from_millis(7500);
     let monitor = LeaseSettings {
@@ -52,6 +53,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         failover_grace: Duration::from_millis(2500),
         promote_apply_timeout: Duration::from_secs(30),
         failover_policy: FailoverPolicy::Consistency,
+        semi_sync: SemiSync::Manage,
     };
     assert_eq!(folder.loaded(Program::Monitor).settings.lease, monitor);
     let agent = LeaseSettings { writer_lease: longer, ..usual_lease() };

@@ -347,7 +347,6 @@ impl AgentMind {
         self.lock_rounds = 0;
         self.lease.killed &= !(view.is_up() || view == ServerView::Gone);
         if !view.is_up() {
-            self.lease.closing = false;
             // Positions of a server that is started anew are read anew.
             self.gtid = None;
             self.looks.forget();
@@ -383,6 +382,11 @@ impl AgentMind {
     ) {
         let lane = step.lane();
         self.busy.remove(&lane);
+        if matches!(step, Step::SetSemiSync { .. } | Step::ReceiveAnew) {
+            self.end_semi_sync_step(now, step, &outcome);
+            actions.extend(super::semi_sync::describe_end(step, &outcome));
+            return;
+        }
         let Some(outcome) = self.take_in_following(now, step, outcome, actions) else { return };
         match outcome {
             StepOutcome::Done | StepOutcome::CaughtUp(_) | StepOutcome::Followed { .. } => {
@@ -396,7 +400,6 @@ impl AgentMind {
             }
             StepOutcome::LockHeld => {
                 self.reopen_after_attempt(now, step);
-                self.end_closing(now);
                 self.lock_rounds += 1;
                 self.retry_at.insert(lane, now + LOCK_PAUSE);
                 let text = format!(
@@ -432,7 +435,7 @@ impl AgentMind {
                 self.addresses.get_or_insert_default().retain(|held| held.role != *role);
             }
             Step::CloseWrites => {
-                self.end_closing(now);
+                self.believe_from = now;
                 self.lock_rounds = 0;
                 // Positions read while the server was open say nothing about where it stopped.
                 self.gtid = None;
@@ -467,12 +470,18 @@ impl AgentMind {
             }
             Step::StopReceiving => self.receiving = Some(false),
             Step::ResumeReceiving => {
+                self.semi_sync.stopped = false;
                 self.memory.holding = false;
                 self.receiving = Some(true);
             }
             Step::Approach(id, _) => self.end_approach(*id, Ok(())),
             Step::KillServer => self.lease.killed = true,
-            Step::Follow { .. } | Step::LeaveGtid { .. } | Step::StopApplying | Step::StartThreads(_) => {}
+            Step::Follow { .. }
+            | Step::LeaveGtid { .. }
+            | Step::StopApplying
+            | Step::StartThreads(_)
+            | Step::SetSemiSync { .. }
+            | Step::ReceiveAnew => {}
         }
     }
 

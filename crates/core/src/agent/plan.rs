@@ -28,7 +28,7 @@ impl AgentMind {
             }
             let next = match lane {
                 Lane::Address => self.next_address_step(now),
-                Lane::Server => self.next_server_step(now),
+                Lane::Server => self.next_server_step(now).or_else(|| self.next_semi_sync_step(now)),
                 Lane::Process => self.must_kill_server(now).then_some(Step::KillServer),
             };
             if let Some(step) = next {
@@ -56,7 +56,7 @@ impl AgentMind {
         match step {
             Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
             Step::StopReceiving => self.memory.holding = true,
-            Step::CloseWrites => self.lease.closing = true,
+            Step::ReceiveAnew => self.semi_sync.stopped = true,
             Step::StopReplication => self.memory.stopped_for_offline = true,
             _ => self.note_following(step),
         }

@@ -239,6 +239,7 @@ impl AgentMind {
             stand_still: false,
             surplus: None,
             generation: 0,
+            semi_sync: None,
         };
         if before.is_some_and(|before| before.asks_the_same(&order)) {
             return last;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use super::event::AgentAction;
 use super::mind::AgentMind;
+use super::step::{Step, StepOutcome};
+use crate::cluster::LogLevel;
 use crate::message::ServerView;
 use crate::moment::Moment;
-use crate::semi_sync::{SemiSync, SemiSyncEnd, SemiSyncReading};
+use crate::semi_sync::{SemiSync, SemiSyncEnd, SemiSyncReading, SemiSyncSide, SourceReading};
+use crate::state::HostState;
 
 /// The server is asked each second; what was seen longer ago than this tells nothing of now.
 const OUTDATED_AFTER: Duration = Duration::from_secs(3);
@@ -15,6 +19,14 @@ pub(super) struct SemiSyncDesk {
     seen: Option<(SemiSync, SemiSyncReading)>,
     asked: Moment,
     end: Option<SemiSyncEnd>,
+    /// When the last of these steps ended.
+    changed: Moment,
+    /// Nothing is switched before.
+    again_at: Option<Moment>,
+    /// The last wish to connect anew that was met.
+    nudged: u64,
+    /// The thread that receives was stopped to connect anew, and did not run since as far as is known.
+    pub(super) stopped: bool,
 }
 
 impl AgentMind {
@@ -48,4 +60,80 @@ impl AgentMind {
     pub(super) fn semi_sync_end(&self) -> Option<SemiSyncEnd> {
         self.semi_sync.end
     }
+}
+
+/// Between two attempts at what failed, or had no effect yet.
+const AGAIN: Duration = Duration::from_secs(5);
+
+impl AgentMind {
+    /// What is left to switch of what the monitor wants. Nothing of it is urgent, and it holds no other step up.
+    pub(super) fn next_semi_sync_step(&self, now: Moment) -> Option<Step> {
+        let order = self.memory.order.as_ref()?;
+        let wanted = order.semi_sync.as_ref()?;
+        let desk = &self.semi_sync;
+        let (known, reading) = desk.seen.as_ref()?;
+        let settled = self.server.is_up() && self.memory.fencing.is_none() && !known.outdated;
+        if !settled || desk.asked <= desk.changed || desk.again_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let waits = |side: &SourceReading| side.waiting > 0;
+        match wanted.source {
+            Some(true) if reading.source.is_none() && self.may_write(now) => {
+                return Some(Step::SetSemiSync { side: SemiSyncSide::Source, on: true });
+            }
+            // Whoever waits here would be told that it is committed.
+            Some(false)
+                if reading.source.as_ref().is_some_and(|source| !waits(source))
+                    && !self.server.is_writable()
+                    && self.memory.lease.is_none() =>
+            {
+                return Some(Step::SetSemiSync { side: SemiSyncSide::Source, on: false });
+            }
+            _ => {}
+        }
+        let offline = self.ordered_state() == Some(HostState::AdminOffline);
+        if order.writer.is_some() || self.memory.holding || offline {
+            return None;
+        }
+        if self.receiving != Some(true) {
+            // Stopped by us, and not started again.
+            return desk.stopped.then_some(Step::ResumeReceiving);
+        }
+        match wanted.replica {
+            Some(on) if on != reading.replica => Some(Step::SetSemiSync { side: SemiSyncSide::Replica, on }),
+            // The thread that receives goes by what was set when it connected.
+            Some(on) if on != reading.acknowledges => Some(Step::ReceiveAnew),
+            _ => (wanted.nudge > desk.nudged).then_some(Step::ReceiveAnew),
+        }
+    }
+
+    /// A step of these has ended; the next look tells what came of it.
+    pub(super) fn end_semi_sync_step(&mut self, now: Moment, step: &Step, outcome: &StepOutcome) {
+        let wanted = self.memory.order.as_ref().and_then(|order| order.semi_sync.as_ref());
+        let nudge = wanted.map(|wanted| wanted.nudge);
+        let desk = &mut self.semi_sync;
+        let switched = matches!((step, outcome), (Step::SetSemiSync { .. }, StepOutcome::Done));
+        // What was seen before is not true any more.
+        desk.changed = now;
+        desk.again_at = (!switched).then_some(now + AGAIN);
+        if *step == Step::ReceiveAnew {
+            desk.stopped = *outcome != StepOutcome::Done;
+            desk.nudged = nudge.unwrap_or(desk.nudged);
+        }
+    }
+}
+
+pub(super) fn describe_end(step: &Step, outcome: &StepOutcome) -> Option<AgentAction> {
+    let (level, text) = match outcome {
+        StepOutcome::Done => (LogLevel::Info, format!("Semi-sync: this host was to {}", step.describe())),
+        StepOutcome::Failed(why) => (
+            LogLevel::Error,
+            format!(
+                "Couldn't {}: {why}. The agent's account needs REPLICATION MASTER ADMIN for that on MariaDB, and MySQL its plugins (INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so', rpl_semi_sync_replica SONAME 'semisync_replica.so')",
+                step.describe()
+            ),
+        ),
+        _ => return None,
+    };
+    Some(AgentAction::Log(level, text))
 }

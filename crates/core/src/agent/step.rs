@@ -6,6 +6,7 @@ use crate::following::{How, Junction, Running, Source};
 use crate::message::{LogPosition, OrderId, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
+use crate::semi_sync::SemiSyncSide;
 use crate::survey::Reach;
 
 /// Steps of one lane are carried out one after the other, lanes side by side.
@@ -66,6 +67,13 @@ pub enum Step {
         since: String,
         start: Running,
     },
+    /// Switch one side of semi-synchronous replication.
+    SetSemiSync {
+        side: SemiSyncSide,
+        on: bool,
+    },
+    /// End the connection to the source and make another one.
+    ReceiveAnew,
     /// SIGKILL to the server.
     KillServer,
 }
@@ -89,7 +97,9 @@ impl Step {
             | Self::StartThreads(_)
             | Self::Approach(..)
             | Self::Follow { .. }
-            | Self::LeaveGtid { .. } => Lane::Server,
+            | Self::LeaveGtid { .. }
+            | Self::SetSemiSync { .. }
+            | Self::ReceiveAnew => Lane::Server,
         }
     }
 
@@ -116,6 +126,14 @@ impl Step {
             }
             Self::Approach(..) => "catch up before a planned move".to_owned(),
             Self::Follow { source, .. } => format!("replicate from the active master '{}'", source.host),
+            Self::SetSemiSync { side, on } => {
+                let side = match side {
+                    SemiSyncSide::Source => "waiting for acknowledgements",
+                    SemiSyncSide::Replica => "acknowledging",
+                };
+                format!("switch {side} {} (semi-synchronous replication)", if *on { "on" } else { "off" })
+            }
+            Self::ReceiveAnew => "connect to the source anew".to_owned(),
             Self::LeaveGtid { .. } => "replicate by file and position again".to_owned(),
         }
     }

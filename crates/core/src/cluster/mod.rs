@@ -22,6 +22,7 @@ mod rejoin;
 mod reload;
 mod rules;
 mod semi_sync;
+mod semi_sync_manage;
 mod show;
 mod show_lease;
 mod slots;
@@ -44,6 +45,7 @@ use ledger::Ledger;
 use moves::Move;
 use reload::Leftovers;
 use semi_sync::SemiSyncTold;
+use semi_sync_manage::SemiSyncManaged;
 use slots::Slot;
 use startup::Phase;
 
@@ -104,6 +106,7 @@ pub struct Cluster {
     first_master_online: Option<Moment>,
     saved: Option<String>,
     semi_sync_told: SemiSyncTold,
+    semi_sync_managed: SemiSyncManaged,
     /// When the writer was last seen to wait for acknowledgements, or not to.
     evidence_at: Option<Moment>,
     /// The lease whose loss was told to be followed by nobody, and why.
@@ -152,6 +155,7 @@ impl Cluster {
             first_master_online: None,
             saved: None,
             semi_sync_told: SemiSyncTold::default(),
+            semi_sync_managed: SemiSyncManaged::default(),
             evidence_at: None,
             told_unproven: None,
             leftovers: Leftovers::default(),
@@ -270,6 +274,7 @@ impl Cluster {
             self.settle_leftovers(now, actions);
             self.keeper.save(now, actions);
             self.watch_semi_sync(actions);
+            self.manage_semi_sync(now, actions);
             self.tend_holds(now, actions);
             self.watch_errants(now, actions);
             self.tell_unproven(now, actions);
@@ -532,6 +537,7 @@ impl Cluster {
             }),
             stand_still: self.is_to_stand_still(name),
             surplus: self.surplus_to_save(name).cloned().map(Box::new),
+            semi_sync: self.semi_sync_order(name),
             generation: self.keeper.generation(),
         }
     }

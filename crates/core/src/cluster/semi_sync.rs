@@ -11,6 +11,7 @@ use super::{Action, Cluster, LogLevel};
 use crate::moment::Moment;
 use crate::names::HostName;
 use crate::semi_sync::{SemiSync, SemiSyncSource};
+use crate::settings::SemiSyncMode;
 
 /// What was last told of the writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,9 @@ impl Cluster {
 
     /// Tells when the writer falls back to asynchronous replication, when it waits again, and when its commits hang.
     pub(super) fn watch_semi_sync(&mut self, actions: &mut Vec<Action>) {
+        if self.settings.semi_sync == SemiSyncMode::Off {
+            return;
+        }
         let writer = self.active_master().cloned();
         if self.semi_sync_told.writer != writer {
             self.semi_sync_told = SemiSyncTold { writer: writer.clone(), ..SemiSyncTold::default() };
@@ -120,6 +124,9 @@ impl Cluster {
     }
 
     pub(super) fn semi_sync_warnings(&self) -> Vec<String> {
+        if self.settings.semi_sync == SemiSyncMode::Off {
+            return Vec::new();
+        }
         let Some(writer) = self.active_master() else { return Vec::new() };
         let Some(source) = self.semi_sync_source_of(writer) else { return Vec::new() };
         let mut warnings = Vec::new();

@@ -216,6 +216,7 @@ fn order(number: u64, labels: &[&str], active_master: &str) -> Order {
         absolved: false,
         stand_still: false,
         surplus: None,
+        semi_sync: None,
         generation: 1,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use mmm_core::{SemiSyncReading, SourceReading};
+use mmm_core::{SemiSyncReading, SemiSyncSide, SourceReading};
 
 use super::Session;
 use crate::error::ServerError;
@@ -25,13 +25,14 @@ impl Session {
         let variables = Values(self.rows("asking for semi-synchronous replication", VARIABLES, limit).await?);
         let (source, replica) = (variables.is_on(SOURCE, "enabled"), variables.is_on(REPLICA, "enabled"));
         if !source && !replica {
-            return Ok(SemiSyncReading::default());
+            return Ok(SemiSyncReading { wanted: wanted(&variables), ..SemiSyncReading::default() });
         }
         let states = Values(self.rows("asking for acknowledgements", STATES, left()).await?);
         let mut reading = SemiSyncReading {
             source: source.then(|| source_reading(&variables, &states)),
             replica,
             acknowledges: states.is_on(REPLICA, "status"),
+            wanted: wanted(&variables),
         };
         if let Some(source) = reading.source.as_mut().filter(|source| source.waiting > 0) {
             let doing = "counting the commits that wait for an acknowledgement";
@@ -39,6 +40,28 @@ impl Session {
             source.waiting = rows.first().and_then(|row| row.first()?.parse().ok()).unwrap_or(0);
         }
         Ok(reading)
+    }
+
+    /// Switches one side, by the name that this server knows it by. What the other side is told of it counts from its next
+    /// connection on.
+    pub async fn set_semi_sync(
+        &mut self,
+        side: SemiSyncSide,
+        on: bool,
+        limit: Duration,
+    ) -> Result<(), ServerError> {
+        let until = Instant::now() + limit;
+        let doing = "switching semi-synchronous replication";
+        let variables = Values(self.rows(doing, VARIABLES, limit).await?);
+        let names = match side {
+            SemiSyncSide::Source => SOURCE,
+            SemiSyncSide::Replica => REPLICA,
+        };
+        let known = |name: &&&str| variables.text([**name, **name], "enabled").is_some();
+        // A server without it says so itself.
+        let name = names.iter().find(known).unwrap_or(&names[0]);
+        let statement = format!("SET GLOBAL {name}enabled = {}", u8::from(on));
+        self.rows(doing, &statement, until.saturating_duration_since(Instant::now())).await.map(drop)
     }
 }
 
@@ -67,9 +90,20 @@ impl Values {
     }
 }
 
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// `MariaDB` waits for one, however many there are.
+fn wanted(variables: &Values) -> u32 {
+    variables
+        .number(SOURCE, "wait_for_replica_count")
+        .or_else(|| variables.number(SOURCE, "wait_for_slave_count"))
+        .map_or(1, small)
+}
+
 fn source_reading(variables: &Values, states: &Values) -> SourceReading {
     let count = |name| states.number(SOURCE, name).unwrap_or(0);
-    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     SourceReading {
         waits: states.is_on(SOURCE, "status"),
         clients: small(count("clients")),
@@ -77,11 +111,7 @@ fn source_reading(variables: &Values, states: &Values) -> SourceReading {
         after_sync: variables
             .text(SOURCE, "wait_point")
             .is_some_and(|point| point.eq_ignore_ascii_case("AFTER_SYNC")),
-        // MariaDB waits for one, however many there are.
-        wanted: variables
-            .number(SOURCE, "wait_for_replica_count")
-            .or_else(|| variables.number(SOURCE, "wait_for_slave_count"))
-            .map_or(1, small),
+        wanted: wanted(variables),
         waits_for_absent: ["wait_no_replica", "wait_no_slave"]
             .iter()
             .any(|name| variables.is_on(SOURCE, name)),

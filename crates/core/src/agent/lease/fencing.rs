@@ -88,18 +88,8 @@ impl AgentMind {
                 let opening = matches!(self.busy.get(&Lane::Server), Some(Step::OpenWrites));
                 ServerView::Silent { writable_before: writable || opening }
             }
-            // `MySQL` says that it is read-only while the statement still waits for a commit, and takes it back when that fails.
-            (ServerView::Up { writable: false }, ServerView::Up { writable: true }) if self.lease.closing => {
-                ServerView::Up { writable: true }
-            }
             _ => view,
         }
-    }
-
-    /// The statement that closes the server is done, or was taken back: what the server says from now on counts.
-    pub(in crate::agent) fn end_closing(&mut self, now: Moment) {
-        self.lease.closing = false;
-        self.believe_from = now;
     }
 
     /// Whether nothing of the writer role is left on this host.

@@ -106,8 +106,6 @@ pub(in crate::agent) struct LeaseDesk {
     kept_until: BTreeMap<crate::names::Role, Lifetime>,
     told: Option<(Epoch, Duty)>,
     pub(in crate::agent) killed: bool,
-    /// The server was told to become read-only and has not said yet that it is.
-    pub(in crate::agent) closing: bool,
 }
 
 impl LeaseDesk {
@@ -138,7 +136,6 @@ impl LeaseDesk {
             kept_until: BTreeMap::new(),
             told: None,
             killed: false,
-            closing: false,
         }
     }
 }

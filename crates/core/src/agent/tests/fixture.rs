@@ -335,6 +335,7 @@ impl Fixture {
             absolved: false,
             stand_still: false,
             surplus: None,
+            semi_sync: None,
             generation: 1,
         }));
     }

@@ -9,4 +9,5 @@ mod orders;
 mod promises;
 mod protocol1;
 mod reload;
+mod semi_sync;
 mod writes;

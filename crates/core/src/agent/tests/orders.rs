@@ -248,6 +248,7 @@ fn a_hold_outlives_a_time_without_any_writer() {
         absolved: false,
         stand_still: false,
         surplus: None,
+        semi_sync: None,
         generation: 1,
     };
     fixture.step(AgentEvent::Ordered(nobody.clone()));

@@ -16,6 +16,7 @@ mod properties;
 mod protocol1;
 mod reload;
 mod semi_sync;
+mod semi_sync_manage;
 mod show_long;
 mod startup;
 mod state_file;
