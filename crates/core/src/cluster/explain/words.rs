@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Foreseen;
-use super::rehearsal::Rehearsed;
+use super::rehearsal::{Rehearsed, Way};
 
 pub(super) fn tell(text: &mut String, foreseen: &Foreseen) {
     let way = foreseen.way.as_str();
@@ -32,6 +32,13 @@ pub(super) fn tell(text: &mut String, foreseen: &Foreseen) {
         None => {
             let _ = writeln!(text, "  {way:<18} nobody takes over: {}", rehearsed.why);
         }
+    }
+    if foreseen.way == Way::HostVanishes && rehearsed.to.is_some() {
+        let _ = writeln!(
+            text,
+            "{:21}not if only the monitor loses it: while the hosts that could take over vouch for it, it stays the writer",
+            ""
+        );
     }
     if rehearsed.kills {
         let _ = writeln!(

@@ -140,7 +140,6 @@ impl Ledger {
         self.note(host, count, names, |record| &mut record.gone);
     }
 
-    #[expect(dead_code, reason = "for what only a replica has")]
     pub(super) fn note_errant(&mut self, host: &HostName, count: Option<u64>, names: &str) {
         self.note(host, count, names, |record| &mut record.errant);
     }
@@ -250,13 +249,18 @@ impl Cluster {
         }
     }
 
-    /// What a lost writer is found to have alone, once it has been compared.
-    fn note_surplus(&mut self) {
+    /// What a lost writer is found to have alone, once it has been compared, and what was written to the wrong server.
+    fn note_surplus(&mut self, cause: &Cause) {
         let old = self.writer_role().and_then(|role| self.slots.get(role)?.hold_from.clone());
-        let Some(old) = old else { return };
-        let Some(surplus) = self.held_surplus(&old) else { return };
-        let (count, names) = (surplus.at_most, surplus.transactions.to_string());
-        self.ledger.note_diverged(&old, count, &names);
+        let surplus = old.as_ref().and_then(|old| self.held_surplus(old));
+        let noted = surplus.map(|surplus| (surplus.at_most, surplus.transactions.to_string()));
+        if let (Some(old), Some((count, names))) = (old, noted) {
+            self.ledger.note_diverged(&old, count, &names);
+        }
+        let Cause::Agent(name) = cause else { return };
+        if let Some(errant) = self.errant_of(name) {
+            self.ledger.note_errant(name, errant.at_most, &errant.transactions.to_string());
+        }
     }
 
     /// Compares how things are with how they were before the step, and records what that means for the writer role.
@@ -264,7 +268,7 @@ impl Cluster {
         self.note_signs(now, &before.cause);
         if self.has_started() {
             self.watch_writer(now, before, actions);
-            self.note_surplus();
+            self.note_surplus(&before.cause);
         }
         self.ledger.rule = None;
         // First of all, so that what is done is never without a record of it.

@@ -295,7 +295,7 @@ impl Record {
 
     /// Whether something was asked for and nothing was stopped yet.
     pub(super) fn is_only_asked(&self) -> bool {
-        self.kind == Kind::Move && !self.has(StepKind::Taken)
+        self.has(StepKind::Asked) && !self.has(StepKind::Taken)
     }
 
     pub fn has(&self, step: StepKind) -> bool {

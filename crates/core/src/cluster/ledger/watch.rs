@@ -57,11 +57,6 @@ impl Cluster {
             let kind = if commanded { Kind::Move } else { Kind::Failover };
             return Some((kind, before.holder.clone(), after.holder.clone()));
         }
-        if let Some(planned) =
-            self.moves.iter().find(|planned| planned.role == after.role && planned.is_asked())
-        {
-            return Some((Kind::Move, Some(planned.from.clone()), Some(planned.to.clone())));
-        }
         let holder = after.holder.as_ref()?;
         let running = self.running_record().map(|record| (&record.host, record.epoch));
         let adopted = |epoch| running == Some((holder, epoch));
@@ -72,6 +67,11 @@ impl Cluster {
                 Some(last) if last != holder => (Kind::Failover, Some(last.clone()), Some(holder.clone())),
                 _ => (Kind::Again, Some(holder.clone()), Some(holder.clone())),
             });
+        }
+        // Before the holder is promoted there is nothing to move.
+        let planned = self.moves.iter().find(|planned| planned.role == after.role && planned.is_asked());
+        if let Some(planned) = planned.filter(|_| after.grant.is_some()) {
+            return Some((Kind::Move, Some(planned.from.clone()), Some(planned.to.clone())));
         }
         // The holder is in trouble, and the role does not leave it.
         let gone = self.hosts.get(holder).is_some_and(|host| {
@@ -100,7 +100,8 @@ impl Cluster {
         let views = self.candidate_views(now, &record);
         record.set_candidates(views);
         record.decision = self.decision(&record);
-        let asked = self.live_move(role).map(|(_, purpose)| purpose);
+        // A move may be waiting while the role has left already, as by another command in passive mode.
+        let asked = self.live_move(role).filter(|_| self.active_master() == from);
         let what = record.trigger.what.clone();
         let held = self.slots.get(role).and_then(|slot| slot.grant.as_ref()).map(|grant| grant.epoch);
         let page = self.ledger.begin(now, record);
@@ -139,7 +140,7 @@ impl Cluster {
             self.ledger.end(now, Outcome::Superseded, "the configuration has another address for the role");
             return;
         }
-        if page.record.is_only_asked() && !self.move_is_under_way(now, after, actions) {
+        if page.record.is_only_asked() && !self.move_is_under_way(now, before, after, actions) {
             return;
         }
         self.follow_holder(now, before, after);
@@ -148,7 +149,7 @@ impl Cluster {
     }
 
     /// Whether the target of a move has got the role; until then nothing but asking was done.
-    fn move_is_under_way(&mut self, now: Moment, after: &Now, actions: &[Action]) -> bool {
+    fn move_is_under_way(&mut self, now: Moment, before: &Before, after: &Now, actions: &[Action]) -> bool {
         let live = self.live_move(&after.role).map(|(to, _)| to);
         let Some(page) = &mut self.ledger.open else { return false };
         let Some(to) = page.record.to.clone() else { return false };
@@ -173,6 +174,9 @@ impl Cluster {
             return true;
         }
         if live.as_ref() == Some(&to) && after.holder == page.record.from {
+            if after.chosen.is_some() && before.chosen != after.chosen {
+                self.ledger.end(now, Outcome::Superseded, "its holder has to be promoted anew first");
+            }
             return false;
         }
         let recalled = page.record.has(StepKind::NextMonitor);

@@ -1,6 +1,7 @@
 //! Planned moves that do not get on: what forbids them, what undoes them, and what an operator is told.
 
 use super::fixture::{Fixture, pair};
+use crate::cluster::ledger::{Kind, Outcome};
 use crate::lease::{Ended, Epoch, Proof};
 use crate::message::{LogPosition, ServerView, Takeover};
 use crate::state::HostState;
@@ -62,6 +63,9 @@ fn expect_back_on_db1(fixture: &mut Fixture, why: &str) {
     assert!(answer.contains(why) && answer.contains("This was undone: 'db1' takes writes again"), "{answer}");
     fixture.settle();
     assert_eq!(fixture.writer(), "db1");
+    let record = fixture.records.values().last().expect("the move is recorded");
+    assert_eq!((record.kind, record.outcome), (Kind::Move, Some(Outcome::Undone)), "{record:?}");
+    assert!(record.said.iter().any(|said| said.text.contains("goes back to 'db1'")), "{record:?}");
 }
 
 #[test]
