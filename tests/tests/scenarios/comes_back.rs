@@ -10,7 +10,7 @@ use crate::cluster::{ID1, ID2};
 use crate::sides::{Sides, quick_sides, sides};
 
 /// How long a server that comes back may be open, out of every client's reach.
-const OPEN: Duration = Duration::from_millis(1500);
+const OPEN: Duration = Duration::from_secs(1);
 
 /// What a my.cnf without `read_only = 1` amounts to.
 fn open_servers(builder: Builder) -> Builder {

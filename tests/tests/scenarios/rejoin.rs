@@ -206,3 +206,45 @@ fn writers_swap_thirty_times_without_an_operator() {
     eprintln!("30 swaps, the longest return took {longest:?}");
     lab.expect_identical(M1, &[M2]);
 }
+
+/// The writer's server dies while a commit waits for its acknowledgement, and commits it by itself when it is started again.
+fn unacknowledged(builder: Builder) {
+    let lab = Cluster::up(builder.semi_sync(100_000));
+    wait_for("somebody who acknowledges", SOON, || match lab.tell(&["show", "--long"]) {
+        shown if shown.contains("acknowledging: MySQL-M2;") => Ok(()),
+        shown => Err(shown),
+    })
+    .unwrap();
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let length = lab.log_length();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
+    lab.wait_log_since(length, "Commits on 'MySQL-M1' hang", SOON);
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    probe.wait_write_by(ID2, killed, Duration::from_secs(30)).unwrap();
+    let record = probe.stop().unwrap();
+    lab.heal_all().unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    let line = lab.wait_log_since(length, "nobody else has", SOON);
+    assert!(line.contains("waited for acknowledgements until it ended"), "{line}");
+    assert!(
+        lab.tell(&["diverged", M1]).contains("no client was told that they are saved"),
+        "{}",
+        lab.tell(&["diverged", M1])
+    );
+    let judge = Judge::new(&lab, record);
+    assert_eq!(judge.lost(M2).unwrap(), Vec::<u64>::new(), "nothing that was acknowledged");
+    assert!(!only_on_the_old(&judge).is_empty());
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+}
+
+#[test]
+fn what_a_restarted_semi_sync_master_commits_by_itself_is_told_as_unacknowledged() {
+    unacknowledged(description("rj_semi", Some(Flavour::MariaDb1011)));
+}
+
+#[test]
+fn mysql_9_7_what_a_restarted_semi_sync_master_commits_by_itself_is_told_as_unacknowledged() {
+    unacknowledged(description("rj_my_semi", Some(Flavour::MySql97)));
+}

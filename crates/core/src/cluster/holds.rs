@@ -119,7 +119,7 @@ impl Cluster {
             (Compared::Has(surplus), Held::Diverged(_)) => slot.held = Held::Diverged(surplus),
             (Compared::Has(surplus), _) => {
                 slot.held = Held::Diverged(surplus.clone());
-                Self::tell_diverged(&pair, &surplus, actions);
+                self.tell_diverged(&pair, &surplus, actions);
                 if self.settings.diverged == Diverged::Merge {
                     self.begin_merge(&pair.role, "diverged merge", actions);
                 }
@@ -171,13 +171,28 @@ impl Cluster {
         }
     }
 
-    fn tell_diverged(pair: &Pair, surplus: &Surplus, actions: &mut Vec<Action>) {
+    /// Where the server waited for acknowledgements until it ended, what it commits by itself when it is started again was never
+    /// acknowledged.
+    pub(super) fn unacknowledged(&self, host: &HostName) -> &'static str {
+        let end = self.hosts.get(host).and_then(|host| host.agent.status.semi_sync_end);
+        match end.map(|end| end.after_sync) {
+            None => "",
+            Some(true) => {
+                " Its server waited for acknowledgements until it ended, and committed them by itself when it was started: no client was told that they are saved, and nobody read them."
+            }
+            Some(false) => {
+                " Its server waited for acknowledgements until it ended: no client was told that they are saved, but others may have read them (it waits after the commit)."
+            }
+        }
+    }
+
+    fn tell_diverged(&self, pair: &Pair, surplus: &Surplus, actions: &mut Vec<Action>) {
         let Pair { old, new, .. } = pair;
-        let counted = surplus.counted();
+        let (counted, unacknowledged) = (surplus.counted(), self.unacknowledged(old));
         actions.push(Action::log(
             LogLevel::Fatal,
             format!(
-                "Host '{old}' has {counted} nobody else has ({}): '{new}' never received them. Replication from '{old}' stays stopped. `mmm_control diverged {old}` lists them, `mmm_control rejoin {old}` says what can be done",
+                "Host '{old}' has {counted} nobody else has ({}): '{new}' never received them.{unacknowledged} Replication from '{old}' stays stopped. `mmm_control diverged {old}` lists them, `mmm_control rejoin {old}` says what can be done",
                 surplus.transactions
             ),
         ));

@@ -40,6 +40,10 @@ impl Cluster {
             self.counted_surplus(name)?,
             surplus.transactions
         );
+        let unacknowledged = self.unacknowledged(name).trim_start();
+        if !unacknowledged.is_empty() {
+            let _ = writeln!(text, "{unacknowledged}");
+        }
         match self.saved_of(name) {
             Some(saved) => list(name, saved, &mut text),
             None if self.hosts.get(name).is_some_and(|host| host.agent.connected) => {

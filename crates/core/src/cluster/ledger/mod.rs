@@ -252,7 +252,7 @@ impl Cluster {
     /// What a lost writer is found to have alone, once it has been compared, and what was written to the wrong server.
     fn note_surplus(&mut self, cause: &Cause) {
         let old = self.writer_role().and_then(|role| self.slots.get(role)?.hold_from.clone());
-        let surplus = old.as_ref().and_then(|old| self.held_surplus(old));
+        let surplus = old.as_ref().and_then(|old| self.surplus_to_save(old));
         let noted = surplus.map(|surplus| (surplus.at_most, surplus.transactions.to_string()));
         if let (Some(old), Some((count, names))) = (old, noted) {
             self.ledger.note_diverged(&old, count, &names);
