@@ -39,13 +39,15 @@ impl AgentMind {
 
     /// Keeps what was seen last of a server that has ended, and forgets it when that opens as the writer again.
     pub(super) fn tend_semi_sync(&mut self, now: Moment) {
+        // One that comes up open by itself, as its my.cnf says, is not the writer.
+        let writes = self.server.is_writable() && self.leased_promotion().is_some();
         let desk = &mut self.semi_sync;
         if self.server == ServerView::Gone
             && let Some((known, _)) = desk.seen.take()
         {
             desk.end = known.end();
         }
-        if self.server.is_writable() {
+        if writes {
             desk.end = None;
         }
         if let Some((known, _)) = &mut desk.seen {
