@@ -11,6 +11,7 @@ mod epoch_file;
 mod fence;
 mod following;
 mod heartbeat;
+mod heartbeat_delay;
 mod holder;
 mod lease_on_disk;
 mod leaving_address;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::clock;
+use crate::heartbeat_delay::HeartbeatDelay;
 use crate::setup::Setup;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +30,7 @@ pub(crate) struct WriteWatch {
     events: mpsc::Sender<AgentEvent>,
     look: Option<Look>,
     probe: Probe,
+    delay: HeartbeatDelay,
     told: bool,
 }
 
@@ -59,7 +61,15 @@ impl WriteWatch {
         may_probe: watch::Receiver<bool>,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        Self { setup, may_probe, events, look: None, probe: Probe::None, told: false }
+        Self {
+            setup,
+            may_probe,
+            events,
+            look: None,
+            probe: Probe::None,
+            delay: HeartbeatDelay::default(),
+            told: false,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -97,7 +107,13 @@ impl WriteWatch {
         if self.look.is_none() {
             self.look = self.open_look().await;
         }
+        let setup = Arc::clone(&self.setup.borrow());
+        let is_writer = *self.may_probe.borrow();
         let look = self.look.as_mut()?;
+        let delay = match setup.heartbeat_schema.as_deref().filter(|_| !is_writer) {
+            Some(schema) => self.delay.measure(&mut look.session, &setup, schema).await,
+            None => None,
+        };
         let threads = look.session.write_threads(connection, look.places.connections_max, LOOK_LIMIT).await;
         let Ok(threads) = threads else {
             self.look = None;
@@ -111,6 +127,7 @@ impl WriteWatch {
             held_up_by: threads.held_up_by,
             full_disk: full_disk(look.places.folders.clone()).await,
             connections: threads.connections,
+            delay,
             written: written.zip(before).map(|(now, before)| now.saturating_sub(before)),
         })
     }

@@ -50,4 +50,4 @@ pub use settings::{
     Settings,
 };
 pub use state::{HostState, Mode, UnknownWord};
-pub use write_path::{ProbeSight, WritePath, WriteSight, WriteStatus};
+pub use write_path::{Delay, ProbeSight, WritePath, WriteSight, WriteStatus};

@@ -39,6 +39,8 @@ pub struct WriteSight {
     pub full_disk: Option<String>,
     /// How many are connected, and how many may be.
     pub connections: Option<(u32, u32)>,
+    /// How far this host is behind the writer, where that was measured.
+    pub delay: Option<Delay>,
     /// Bytes that the server has written to storage since the look before; none where that can't be seen.
     pub written: Option<u64>,
 }
@@ -72,6 +74,25 @@ pub struct WriteStatus {
     /// All connections are used up: so many there may be.
     #[serde(default)]
     pub connections_used_up: Option<u32>,
+    #[serde(default)]
+    pub delay: Option<Delay>,
+}
+
+/// How far the data of a host is behind the writer's, by the rows in `mmm_heartbeat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Delay {
+    /// Rounded up, so that it is no news each time it is measured.
+    pub ms: u64,
+    /// The clocks of both servers were compared, and what lies between them taken off.
+    pub compared: bool,
+}
+
+impl Delay {
+    /// Tens of milliseconds, above a second tenths of one.
+    pub const fn new(ms: u64, compared: bool) -> Self {
+        let step = if ms < 1000 { 10 } else { 100 };
+        Self { ms: ms.div_ceil(step).saturating_mul(step), compared }
+    }
 }
 
 /// Storage that takes in so much between two looks works: a commit that takes long beside it is a large one.
@@ -117,7 +138,7 @@ impl WriteLooks {
             self.full_at.clone_from(&sight.full_disk);
         }
         let path = path_of(sight, stands_still, busy, self.full_at.as_ref());
-        WriteStatus { path, connections_used_up }
+        WriteStatus { path, connections_used_up, delay: sight.delay }
     }
 }
 
@@ -237,10 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn delays_are_rounded_up() {
+        let ms = [0, 1, 10, 999, 1000, 1001].map(|ms| Delay::new(ms, true).ms);
+        assert_eq!(ms, [0, 10, 10, 1000, 1000, 1100]);
+    }
+
+    #[test]
     fn connections_that_are_used_up_are_told_beside_the_rest() {
         let sight = WriteSight { connections: Some((151, 151)), ..waits(3) };
         let status = WriteLooks::default().judge(&sight, Moment::from_secs(9));
-        assert_eq!(status, WriteStatus { path: WritePath::Stalled, connections_used_up: Some(151) });
+        assert_eq!(
+            status,
+            WriteStatus { path: WritePath::Stalled, connections_used_up: Some(151), delay: None }
+        );
         let sight = WriteSight { connections: Some((150, 151)), ..WriteSight::default() };
         assert_eq!(WriteLooks::default().judge(&sight, Moment::from_secs(9)), WriteStatus::default());
     }

@@ -37,6 +37,6 @@ pub use line::ClosedWatch;
 pub use replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, ThreadState, WaitOutcome};
 pub use repoint::{Channel, GtidUse, Repoint, StartAt};
 pub use session::{
-    LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads, probe_accepts, takes_connections,
+    Heartbeat, LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads, probe_accepts, takes_connections,
 };
 pub use threads::ClientThread;

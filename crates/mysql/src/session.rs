@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 pub use self::log_home::LogHome;
 pub use self::read_only::ReadOnlyOutcome;
-pub use self::writes::{WritePlaces, WriteThreads};
+pub use self::writes::{Heartbeat, WritePlaces, WriteThreads};
 use crate::address::{Account, Endpoint};
 use crate::dialect;
 use crate::error::{ErrorKind, ServerError};

@@ -190,6 +190,50 @@ fn used_up(builder: Builder) {
     expect_heartbeat(&lab, M2, ID1);
 }
 
+/// What `show --long` says of the second master, in milliseconds, and whether the clocks were compared.
+fn delay(lab: &Cluster) -> Option<(u64, bool)> {
+    let long = lab.tell(&["show", "--long"]);
+    let line = long.lines().find_map(|line| line.strip_prefix("# MySQL-M2 is "))?;
+    Some((line.split(' ').next()?.parse().ok()?, !line.contains("could not be compared")))
+}
+
+fn expect_delay(lab: &Cluster, what: &str, accept: impl Fn(u64) -> bool) {
+    wait_for(what, SOON, || match delay(lab) {
+        Some((ms, true)) if accept(ms) => {
+            eprintln!("{what}: {ms} ms");
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+}
+
+/// Milliseconds, whatever the clocks say.
+fn delayed(builder: Builder) {
+    let lab = cluster(builder.movable_server_clocks(), "show");
+    expect_delay(&lab, "a delay of nearly nothing", |ms| ms < 500);
+    lab.set_clock(M2, 40).unwrap();
+    lab.kill(M2, Program::Agent).unwrap();
+    lab.start(M2, Program::Agent).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    expect_delay(&lab, "the same with a clock that is ahead", |ms| ms < 500);
+    let words = ["STOP REPLICA SQL_THREAD", "START REPLICA SQL_THREAD"];
+    lab.sql(M2, words[0]).unwrap();
+    expect_delay(&lab, "more than two seconds", |ms| ms > 2000);
+    lab.sql(M2, words[1]).unwrap();
+    expect_delay(&lab, "nearly nothing again", |ms| ms < 500);
+}
+
+#[test]
+fn the_delay_of_replication_is_told_in_milliseconds_whatever_the_clocks_say() {
+    delayed(mariadb("delay"));
+}
+
+#[test]
+fn mysql_9_7_the_delay_of_replication_is_told_in_milliseconds_whatever_the_clocks_say() {
+    delayed(mysql("my_delay"));
+}
+
 #[test]
 fn stalled_storage_is_shown_and_moves_nothing() {
     stalled_and_shown(mariadb("stalled_shown"));

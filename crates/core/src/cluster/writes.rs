@@ -138,8 +138,13 @@ impl Cluster {
         warnings
     }
 
-    /// For `show --long`: since when.
+    /// For `show --long`: since when, and how far the others are behind.
     pub(super) fn describe_writes(&self, now: Moment, text: &mut String) {
+        for name in self.hosts.keys().filter(|name| self.active_master() != Some(*name)) {
+            let Some(delay) = self.writes_of(name).and_then(|writes| writes.delay) else { continue };
+            let but = if delay.compared { "" } else { ", if both clocks agree: they could not be compared" };
+            let _ = writeln!(text, "# {name} is {} ms behind the writer by its heartbeat{but}.", delay.ms);
+        }
         for (name, host) in &self.hosts {
             let Some(since) = host.agent.useless_since.filter(|_| host.agent.connected) else { continue };
             let then = match self.settings.on_stalled_writes {
@@ -165,6 +170,8 @@ impl Cluster {
         json!({
             "path": writes.path,
             "connections_used_up": writes.connections_used_up,
+            "delay_ms": writes.delay.map(|delay| delay.ms),
+            "clocks_compared": writes.delay.map(|delay| delay.compared),
         })
     }
 }

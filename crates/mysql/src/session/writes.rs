@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::error::ServerError;
+use crate::error::{ErrorKind, ServerError};
 use crate::record::Record;
 
 const THREADS: &str = "SHOW PROCESSLIST";
@@ -36,6 +36,16 @@ pub struct WriteThreads {
     /// What they, or the probe, wait for that somebody holds.
     pub held_up_by: Option<String>,
     pub connections: Option<(u32, u32)>,
+}
+
+/// The row that was written last by another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub server_id: u64,
+    /// By the clock of that server.
+    pub written_us: u64,
+    /// By the clock of this one, when it was read.
+    pub now_us: u64,
 }
 
 /// Where the server writes, and how many it lets in.
@@ -72,6 +82,38 @@ impl Session {
             connections: connected.map(|connected| (connected, connections_max)),
             ..sorted(&rows, probe)
         })
+    }
+
+    pub async fn read_heartbeat(
+        &mut self,
+        schema: &str,
+        limit: Duration,
+    ) -> Result<Option<Heartbeat>, ServerError> {
+        let schema = schema.replace('`', "``");
+        let statement = format!(
+            "SELECT server_id, written_us, ROUND(UNIX_TIMESTAMP(NOW(6)) * 1000000) AS now_us \
+             FROM `{schema}`.mmm_heartbeat WHERE server_id <> {} ORDER BY written_us DESC LIMIT 1",
+            self.identity().server_id
+        );
+        let rows = self.rows("reading mmm_heartbeat", &statement, limit).await?;
+        Ok(rows.first().and_then(|row| {
+            let number = |name| row.number(&[name]);
+            Some(Heartbeat {
+                server_id: number("server_id")?,
+                written_us: number("written_us")?,
+                now_us: number("now_us")?,
+            })
+        }))
+    }
+
+    /// The server's wall clock, in microseconds.
+    pub async fn wall_clock_us(&mut self, limit: Duration) -> Result<u64, ServerError> {
+        let doing = "asking for the time";
+        let rows =
+            self.rows(doing, "SELECT ROUND(UNIX_TIMESTAMP(NOW(6)) * 1000000) AS now_us", limit).await?;
+        rows.first()
+            .and_then(|row| row.number(&["now_us"]))
+            .ok_or_else(|| self.error(doing, ErrorKind::unexpected("no time in the answer")))
     }
 
     /// What the server has against our row; nothing is written.

@@ -9,7 +9,7 @@ fn moving() -> Settings {
 }
 
 fn says(path: WritePath) -> impl FnOnce(&mut AgentStatus) {
-    move |status| status.writes = Some(WriteStatus { path, connections_used_up: None })
+    move |status| status.writes = Some(WriteStatus { path, ..WriteStatus::default() })
 }
 
 fn blocked() -> WritePath {
