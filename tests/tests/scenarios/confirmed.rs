@@ -97,7 +97,7 @@ pub(crate) fn killed(lab: &Cluster) -> String {
 }
 
 #[test]
-fn kill_host_lets_another_host_follow_a_writer_that_vanished_alone() {
+fn after_kill_host_a_host_that_can_not_know_what_it_lacks_follows_by_word_only() {
     let cluster = with_kill_host(quick_sides("killed_alone"));
     let mut lab = Sides::watch(cluster);
     lab.wait_covered(SOON).unwrap();
@@ -114,6 +114,11 @@ fn kill_host_lets_another_host_follow_a_writer_that_vanished_alone() {
     set_code(&lab, "0");
     let succeeded = Moment::now();
     lab.wait_log_since(length, "Host 'MySQL-M1' has been killed", SOON);
+    // The writer wrote alone while the other one was off.
+    wait_long(&lab, "has not reached 'MySQL-M1' since it was started");
+    thread::sleep(Duration::from_secs(2));
+    expect_nobody_promoted(&lab);
+    assert!(lab.tell(&["confirm_loss", "--yes", M1]).starts_with("OK: "));
     let first = lab.wait_write_by(ID2, succeeded);
     eprintln!("first write {:?} after the program could have succeeded", first - succeeded);
     assert!(killed(&lab).ends_with("MySQL-M1 0\n"), "{}", killed(&lab));

@@ -16,8 +16,10 @@ fn a_frozen_server_loses_its_address_and_is_closed_when_it_thaws() {
     let builder = quick("frozen").append(ConfigFile::Three, "fence_hung_server no");
     let lab = Cluster::up(builder.append(ConfigFile::Monitor, QUICK_CHECKS));
     let watch = ControlWatch::start(&lab);
-    let probe = lab.start_probe().unwrap();
+    // At rest, so that the old writer has nothing that the other one lacks.
+    lab.wait_replicated(M1, M2, SOON).unwrap();
     let frozen = lab.freeze(M1, Program::Server).unwrap();
+    let probe = lab.start_probe().unwrap();
     let first = probe.wait_write_by(ID2, frozen, SOON).unwrap();
     eprintln!("server frozen: first write on the other after {:?}", first.end - frozen);
     assert_eq!(lab.holders(WRITER).unwrap(), [M2], "the address was off before the other one wrote");

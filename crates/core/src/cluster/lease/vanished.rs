@@ -10,6 +10,7 @@ use crate::lease::{Epoch, wait_for};
 use crate::message::ToAgent;
 use crate::moment::Moment;
 use crate::names::HostName;
+use crate::settings::FailoverPolicy;
 
 impl Cluster {
     /// Kills hosts that can't be told to let go of what they may still have, where there is a program for that.
@@ -88,6 +89,10 @@ impl Cluster {
             held.map_or("unknown".to_owned(), |epoch| epoch.to_string())
         );
         actions.push(Action::log(LogLevel::Fatal, text));
+        if let Some(epoch) = held.filter(|_| self.settings.failover_policy == FailoverPolicy::Availability) {
+            // Whoever says so wants another writer, also one that can't know what it lacks. The other policy asks for more.
+            self.keeper.loss_confirmed = epoch;
+        }
         match held {
             Some(epoch) => {
                 self.keeper.take_in_death(&name, epoch);
