@@ -152,7 +152,8 @@ impl Cluster {
     fn move_is_under_way(&mut self, now: Moment, before: &Before, after: &Now, actions: &[Action]) -> bool {
         let live = self.live_move(&after.role).map(|(to, _)| to);
         let Some(page) = &mut self.ledger.open else { return false };
-        let Some(to) = page.record.to.clone() else { return false };
+        // Nobody was asked where the role only leaves, as with `set_offline --force`.
+        let Some(to) = page.record.to.clone() else { return true };
         let given_up = |planned: &Move| planned.to == to && planned.gave_up_at() == Some(now);
         let refused = self.moves.iter().any(given_up).then(|| {
             let words = actions.iter().rev().find_map(|action| match action {

@@ -334,6 +334,19 @@ fn the_move_to_the_preferred_host_is_recorded_as_the_monitors_own() {
 }
 
 #[test]
+fn a_role_that_is_taken_from_its_host_while_nobody_is_chosen_is_followed_to_the_next_one() {
+    let mut fixture = Fixture::running(pair());
+    fixture.command("set_passive");
+    fixture.command("set_offline --force db1");
+    fixture.settle();
+    assert_eq!(fixture.writer(), "");
+    fixture.command("set_active");
+    fixture.settle();
+    let (epoch, record) = (fixture.promotion("db2").unwrap().epoch, fixture.record());
+    assert!(record.tells_of(epoch), "{}", tale(record, &clock));
+}
+
+#[test]
 fn a_writer_with_nobody_to_follow_it_leaves_an_open_record_that_says_so() {
     let mut fixture = Fixture::running(pair());
     fixture.command("set_offline db2");
