@@ -174,7 +174,7 @@ fn nobody_follows_unproven(name: &str, flavour: Flavour) {
     lab.wait_log_since(told, "Semi-synchronous replication on 'MySQL-M1' has fallen back", SOON);
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     lab.unplug(M1).unwrap();
-    let refusal = "MySQL-M2 is not proven to have every transaction that was acknowledged: of 'MySQL-M1': it had fallen \
+    let refusal = "MySQL-M2 is not proven to have every transaction that was acknowledged: failover_policy is consistency, and of 'MySQL-M1': it had fallen \
                    back to asynchronous replication";
     lab.wait_log_since(told, refusal, SOON);
     wait_long(&lab, refusal);
