@@ -127,7 +127,9 @@ impl Listener {
         match (judged, admitted) {
             (Ok(Accepted::Session(session)), Some(Admitted::Monitor)) => self.serve_monitor(session).await,
             (Ok(Accepted::Session(session)), Some(Admitted::Peer(host, _place))) => {
-                let why = self.peers.serve(session, &host).await;
+                let known = setup.peers.get(&host).is_some_and(|address| address.ip() == caller.ip());
+                let at_home = known || session.peer.authenticated || setup.transport.is_authenticated();
+                let why = Box::pin(self.peers.serve(session, &host, at_home)).await;
                 tracing::debug!("The connection from the agent of '{host}' ended: {why}");
             }
             (Ok(Accepted::Lines(lines)), _) => {

@@ -26,6 +26,7 @@ mod peer_calls;
 mod peer_port;
 mod process_lane;
 mod reload;
+mod salvage;
 mod server_process;
 mod server_steps;
 mod session;

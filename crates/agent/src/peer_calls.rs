@@ -233,26 +233,44 @@ impl Line {
     }
 
     async fn open(&self) -> Result<Session<Connection>, String> {
-        let (caller, address) = (&self.caller, self.address);
-        let connecting = TcpStream::connect(address).await;
-        let stream = connecting.map_err(|error| format!("can't connect to {address}: {error}"))?;
-        if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
-            tracing::debug!("Can't set the limits on the connection to {address}: {error}");
-        }
-        let peer = format!("agent of {} at {address}", self.host);
-        let connecting = caller.transport.connect(stream, &peer, LIMIT).await;
-        let stream = connecting.map_err(|error| error.to_string())?;
-        let calling = Calling {
-            host: self.host.as_str(),
-            address: &address.to_string(),
-            secret: caller.secret.as_ref(),
-            purpose: Purpose::Peer { host: caller.host.as_str().to_owned() },
-            instance: caller.instance,
-            cluster: caller.cluster.as_deref(),
-            features: &Features::default(),
-        };
-        greet_agent(stream, &calling, LIMIT).await.map_err(|error| error.to_string())
+        open_to(&self.caller, &self.host, self.address, LIMIT).await
     }
+}
+
+/// A connection for something that is not the mind's.
+pub(crate) async fn open_session(
+    setup: &Setup,
+    host: &HostName,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Session<Connection>, String> {
+    open_to(&Caller::new(setup), host, address, limit).await
+}
+
+async fn open_to(
+    caller: &Caller,
+    host: &HostName,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Session<Connection>, String> {
+    let connecting = TcpStream::connect(address).await;
+    let stream = connecting.map_err(|error| format!("can't connect to {address}: {error}"))?;
+    if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
+        tracing::debug!("Can't set the limits on the connection to {address}: {error}");
+    }
+    let peer = format!("agent of {host} at {address}");
+    let connecting = caller.transport.connect(stream, &peer, limit).await;
+    let stream = connecting.map_err(|error| error.to_string())?;
+    let calling = Calling {
+        host: host.as_str(),
+        address: &address.to_string(),
+        secret: caller.secret.as_ref(),
+        purpose: Purpose::Peer { host: caller.host.as_str().to_owned() },
+        instance: caller.instance,
+        cluster: caller.cluster.as_deref(),
+        features: &Features::default(),
+    };
+    greet_agent(stream, &calling, limit).await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

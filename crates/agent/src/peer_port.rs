@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mmm_core::salvage::TailRequest;
 use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
 use mmm_wire::{Connection, Refusal, RefusalCode, Session};
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
+
+use crate::salvage::TailDesk;
 
 /// Connections that one host may have; its agent needs one, and some more that it has given up.
 const CONNECTIONS_MAX: usize = 16;
@@ -52,11 +56,20 @@ impl Askers {
     }
 }
 
+/// What comes over one connection.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    OfTheMind(PeerRequest),
+    ForTheLog(TailRequest),
+}
+
 /// Who may call, and how often at a time.
 #[derive(Debug)]
 pub(crate) struct PeerPort {
     places: Mutex<BTreeMap<HostName, Arc<Semaphore>>>,
     askers: Arc<Askers>,
+    tails: TailDesk,
     events: mpsc::Sender<AgentEvent>,
 }
 
@@ -64,9 +77,10 @@ impl PeerPort {
     pub(crate) fn new<'a>(
         peers: impl IntoIterator<Item = &'a HostName>,
         askers: Arc<Askers>,
+        tails: TailDesk,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        let port = Self { places: Mutex::default(), askers, events };
+        let port = Self { places: Mutex::default(), askers, tails, events };
         port.follow(peers);
         port
     }
@@ -103,11 +117,22 @@ impl PeerPort {
     }
 
     /// Answers what comes over one connection until it ends, and says why it did.
-    pub(crate) async fn serve(&self, session: Session<Connection>, from: &HostName) -> String {
+    /// `at_home`: it is surely the agent of that host, or comes from that host's address at least. Data go to no other.
+    pub(crate) async fn serve(&self, session: Session<Connection>, from: &HostName, at_home: bool) -> String {
         let Session { mut reader, mut writer, .. } = session;
         loop {
-            let request = match timeout(IDLE_LIMIT, reader.next::<PeerRequest>()).await {
-                Ok(Ok(Some(request))) => request,
+            let request = match timeout(IDLE_LIMIT, reader.next::<Asked>()).await {
+                Ok(Ok(Some(Asked::OfTheMind(request)))) => request,
+                Ok(Ok(Some(Asked::ForTheLog(_)))) if !at_home => {
+                    return "it asked for a log from an address that is not its host's".to_owned();
+                }
+                Ok(Ok(Some(Asked::ForTheLog(request)))) => {
+                    let answer = self.tails.answer(from, request).await;
+                    if let Err(error) = writer.send(&answer).await {
+                        return error.to_string();
+                    }
+                    continue;
+                }
                 Ok(Ok(None)) => return "it was closed".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return format!("nothing was asked for {} s", IDLE_LIMIT.as_secs()),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client_threads::end_client_threads;
 use crate::pace::Pace;
+use crate::salvage::{Salvage, SalvagePaths};
 use crate::setup::Setup;
 use crate::source_position::final_position_of;
 use crate::watch::LOGIN_PATIENCE;
@@ -44,7 +45,8 @@ pub(crate) struct ServerLane {
     /// By which a replica of each host logs in there.
     pub(crate) replication: BTreeMap<HostName, Account>,
     pub(crate) events: mpsc::Sender<AgentEvent>,
-    setup: watch::Receiver<Arc<Setup>>,
+    pub(crate) setup: watch::Receiver<Arc<Setup>>,
+    pub(crate) salvage: Salvage,
     pace: Pace,
     session: Option<Session>,
     /// One that is being made.
@@ -68,6 +70,7 @@ impl ServerLane {
             own_users: now.own_users.clone(),
             replication: now.replication_at.clone(),
             events,
+            salvage: Salvage::new(SalvagePaths::beside(&now.epoch_path)),
             setup,
             pace: Pace::default(),
             session: None,
@@ -160,11 +163,16 @@ impl ServerLane {
     }
 
     async fn carry_out(&mut self, step: &Step) -> Result<StepOutcome, ServerError> {
+        if self.salvage.must_put_back(step) {
+            self.put_back(false).await?;
+        }
         match step {
             Step::CloseWrites => self.set_read_only(true).await,
             Step::OpenWrites => self.set_read_only(false).await,
             Step::ReadPosition => self.read_position().await,
             Step::EndClients | Step::EndWriters => self.end_clients().await,
+            Step::FetchTail(order) => self.fetch_tail(order).await,
+            Step::ApplyTail(order) => self.apply_tail(order).await,
             Step::CatchUp(takeover) => Ok(match self.catch_up(takeover).await? {
                 // Before it is opened, and at the price of five short questions.
                 StepOutcome::Done => match self.note_junction(takeover).await {
@@ -321,7 +329,7 @@ impl ServerLane {
     }
 
     /// Waits until everything that was received is applied.
-    async fn apply_received(&mut self) -> Result<StepOutcome, ServerError> {
+    pub(crate) async fn apply_received(&mut self) -> Result<StepOutcome, ServerError> {
         let until = Instant::now() + TURN;
         let mut idle_seen = 0;
         loop {

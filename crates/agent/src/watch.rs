@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::following::replica_view;
 use crate::log_places::LogPlaces;
+use crate::salvage::LogKeeper;
 use crate::server_process::find_server;
 use crate::setup::Setup;
 
@@ -50,6 +51,7 @@ pub(crate) struct ServerWatch {
     receiving: Option<bool>,
     /// Only where there are no GTIDs.
     places: LogPlaces,
+    keeper: Arc<LogKeeper>,
 }
 
 /// Why a connection is not kept any longer.
@@ -68,6 +70,7 @@ impl ServerWatch {
         looks: watch::Receiver<OrderId>,
         events: mpsc::Sender<AgentEvent>,
         named: watch::Sender<Option<PathBuf>>,
+        keeper: Arc<LogKeeper>,
     ) -> Self {
         let now = Arc::clone(&setup.borrow());
         Self {
@@ -84,6 +87,7 @@ impl ServerWatch {
             received: None,
             receiving: None,
             places: LogPlaces::new(now.replication.clone()),
+            keeper,
         }
     }
 
@@ -170,6 +174,9 @@ impl ServerWatch {
         let process = self.find_process(&session);
         // It may have been open in between.
         self.places.forget_end();
+        if let Err(error) = self.keeper.ask(&mut session, SILENT_AFTER).await {
+            tracing::debug!("Can't ask where the log is: {error}");
+        }
         let closed = session.watch();
         let mut turn = 0;
         let mut asked = asked;
@@ -195,7 +202,10 @@ impl ServerWatch {
             }
             turn = if everything { 1 } else { turn + 1 };
             tokio::select! {
-                () = process_ended(process.as_ref()) => return Ended::ProcessGone,
+                () = process_ended(process.as_ref()) => {
+                    self.keeper.see_end();
+                    return Ended::ProcessGone;
+                }
                 () = connection_closed(closed.as_ref()) => return Ended::Ask,
                 () = self.events.closed() => return Ended::Over,
                 Ok(()) = self.setup.changed() => if self.follow() {
@@ -247,6 +257,7 @@ impl ServerWatch {
 
     async fn say(&mut self, view: ServerView, asked: Moment) {
         self.last = view;
+        self.keeper.see(view);
         let event = AgentEvent::ServerSeen {
             view,
             asked,
@@ -285,7 +296,7 @@ impl ServerWatch {
 }
 
 /// Everything that the server has or will have without receiving any more.
-fn received_of(identity: &Identity, status: Option<&ReplicaStatus>, gtid: &GtidState) -> Received {
+pub(crate) fn received_of(identity: &Identity, status: Option<&ReplicaStatus>, gtid: &GtidState) -> Received {
     let place = status.and_then(|status| {
         let received = status.received.as_ref()?;
         let source = status.source_host.parse().ok()?;

@@ -31,6 +31,7 @@ use crate::peer_calls::PeerCalls;
 use crate::peer_port::{Askers, PeerPort};
 use crate::process_lane::ProcessLane;
 use crate::reload::Files;
+use crate::salvage::{LogKeeper, SalvagePaths, TailDesk};
 use crate::server_steps::ServerLane;
 use crate::session::Desk;
 use crate::setup::Setup;
@@ -128,6 +129,7 @@ fn start_lanes(
     pid_file: watch::Receiver<PathBuf>,
     looks: watch::Receiver<OrderId>,
     events: &mpsc::Sender<AgentEvent>,
+    keeper: Arc<LogKeeper>,
 ) -> Result<Lanes> {
     let kernel = mmm_net::Addresses::open().context("open netlink to manage addresses")?;
     let (address, steps) = mpsc::channel(1);
@@ -140,7 +142,7 @@ fn start_lanes(
     let (process, steps) = mpsc::channel(1);
     let lane = ProcessLane { pid_file, named, events: events.clone() };
     tokio::spawn(lane.run(steps));
-    let watch = ServerWatch::new(setup.clone(), looks, events.clone(), name);
+    let watch = ServerWatch::new(setup.clone(), looks, events.clone(), name, keeper);
     tokio::spawn(watch.run());
     Ok(Lanes { address, server, process })
 }
@@ -163,11 +165,13 @@ impl Worker {
         let (setups, current) = watch::channel(Arc::clone(&setup));
         let (server_pid_file, pid_file) = watch::channel(setup.server_pid_file.clone());
         let (looks, ordered) = watch::channel(OrderId::default());
-        let lanes = start_lanes(&current, pid_file, ordered, &events)?;
+        let keeper = Arc::new(LogKeeper::load(&SalvagePaths::beside(&setup.epoch_path).log));
+        let lanes = start_lanes(&current, pid_file, ordered, &events, Arc::clone(&keeper))?;
+        let tails = TailDesk::new(keeper, setup.instance);
         let listener = Listener {
             setup: current.clone(),
             holder: Arc::clone(&holder),
-            peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), events.clone()),
+            peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), tails, events.clone()),
             lines: LinePort::new(setup.host.clone(), rules, Arc::clone(&line_askers), events.clone()),
             desk: Desk {
                 events: events.clone(),

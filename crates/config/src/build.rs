@@ -191,6 +191,7 @@ fn lease(global: &Values) -> LeaseSettings {
             "consistency" => FailoverPolicy::Consistency,
             _ => FailoverPolicy::Availability,
         },
+        salvage_timeout: global.time("salvage_timeout"),
     }
 }
 

@@ -293,6 +293,14 @@ pub const VARIABLES: &[Variable] = &[
     .default("watch")
     .used(M)
     .mmm3(),
+    global(
+        "salvage_timeout",
+        GRACE,
+        "seconds without progress after which a new writer goes on without the end of a dead server's log; 0: it is never asked for",
+    )
+    .default("10")
+    .used(M)
+    .mmm3(),
     monitor("ip", Kind::Ip, "address the monitor listens on for mmm_control").required(MC),
     monitor("port", PORT, "port the monitor listens on for mmm_control").default("9988").used(MC),
     monitor("ping_ips", Kind::Ips, "addresses that tell whether the monitor's own network works").required(M),

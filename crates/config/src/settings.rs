@@ -73,6 +73,9 @@ pub struct LeaseSettings {
     pub failover_policy: FailoverPolicy,
     /// For the monitor only; for others the default.
     pub semi_sync: SemiSync,
+    /// How long a new writer waits without progress for the end of a dead server's log. For the monitor only; for others the
+    /// default.
+    pub salvage_timeout: Duration,
 }
 
 /// What is done about semi-synchronous replication.

@@ -16,6 +16,7 @@ use crate::gtid::{GtidView, Received};
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::salvage::{SalvageOrder, SalvageState};
 use crate::semi_sync::{SemiSync, SemiSyncEnd, SemiSyncOrder};
 use crate::state::HostState;
 use crate::survey::{Reach, Survey};
@@ -82,6 +83,9 @@ pub struct Promotion {
     pub takeover: Takeover,
     /// Keep replication from the old writer stopped until its transactions have been compared.
     pub hold: bool,
+    /// The old writer's server is dead and its agent answers: get from there what only its log has.
+    #[serde(default)]
+    pub salvage: Option<Box<SalvageOrder>>,
 }
 
 /// The whole truth for one host. Applying it twice does nothing the second time.
@@ -357,6 +361,12 @@ pub struct AgentStatus {
     pub junction: Option<(Epoch, Junction)>,
     #[serde(default)]
     pub astray: Option<Astray>,
+    /// Knows where its server's log is, and can fetch and hand over the end of one.
+    #[serde(default)]
+    pub salvages: bool,
+    /// For which choice of a writer, from where, and how far it is.
+    #[serde(default)]
+    pub salvage: Option<(Epoch, HostName, SalvageState)>,
     /// What the server on this host tells of semi-synchronous replication; `None` before it was asked.
     #[serde(default)]
     pub semi_sync: Option<SemiSync>,

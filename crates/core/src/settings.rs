@@ -120,6 +120,8 @@ pub struct Settings {
     /// What becomes of a writer whose server answers and takes no writes.
     pub on_stalled_writes: OnStalledWrites,
     pub semi_sync: SemiSyncMode,
+    /// How long a new writer waits without progress for the end of a dead server's log; zero: it never asks.
+    pub salvage_timeout: Duration,
     /// How long a planned move waits for its target to catch up before anything is stopped.
     pub approach_limit: Duration,
     /// How long the old writer of a planned move may take to let go, before it keeps the role.

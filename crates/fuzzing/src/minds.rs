@@ -47,6 +47,7 @@ pub(crate) fn cluster() -> Cluster {
         diverged: mmm_core::Diverged::default(),
         failover_policy: mmm_core::FailoverPolicy::Availability,
         semi_sync: mmm_core::SemiSyncMode::Watch,
+        salvage_timeout: Duration::from_secs(10),
         approach_limit: Duration::from_secs(10),
         close_limit: Duration::from_secs(8),
         handover_limit: Duration::from_secs(5),

@@ -198,6 +198,7 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         } else {
             OnStalledWrites::Show
         },
+        salvage_timeout: config.lease.salvage_timeout,
         approach_limit: APPROACH_LIMIT,
         close_limit: CLOSE_ATTEMPT * config.max_kill_retries.min(CLOSE_ATTEMPTS_MAX) + CLOSE_MORE,
         handover_limit: HANDOVER_LIMIT,

@@ -181,6 +181,11 @@ pub fn each_transaction_of(
     Ok(LogSummary { opening, whole, end })
 }
 
+/// The checksum that the servers use.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
 /// Behind eight bytes of position comes the name.
 fn rotated_to(body: &[u8]) -> String {
     String::from_utf8_lossy(body.get(8..).unwrap_or_default()).into_owned()

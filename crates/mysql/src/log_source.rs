@@ -7,8 +7,9 @@
 mod answers;
 mod packets;
 
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::binlog::{BinlogReader, LogFormat, each_transaction_of};
 use crate::dialect::Flavour;
 use answers::{Answer, answer};
 use packets::Packets;
@@ -118,6 +120,8 @@ async fn serve(stream: TcpStream, log: &SourceLog) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut packets = Packets::new(stream);
     packets.greet(log).await?;
+    // What a receiver of `MariaDB` has, said before it asks for the log.
+    let mut state = None;
     loop {
         let question = match timeout(QUESTION_LIMIT, packets.read_command()).await {
             Ok(question) => question?,
@@ -126,37 +130,72 @@ async fn serve(stream: TcpStream, log: &SourceLog) -> io::Result<()> {
         tracing::debug!("The receiver asks {}", String::from_utf8_lossy(&question).escape_debug());
         match answer(&question, log) {
             Answer::Ok => packets.ok().await?,
+            Answer::State(said) => {
+                state = Some(said);
+                packets.ok().await?;
+            }
             Answer::Row { columns, values } => packets.row(&columns, &values).await?,
             Answer::Error { code, text } => packets.error(code, &text).await?,
             Answer::Over => return Ok(()),
-            Answer::Dump { place } => return hand_out(packets, log, place).await,
+            Answer::Dump { place } => {
+                let place = match (place, state) {
+                    (None, Some(state)) => behind(log, &state)?,
+                    (place, _) => place,
+                };
+                return hand_out(packets, log, place).await;
+            }
         }
     }
 }
 
-/// Sends what is at or behind a place, or all where none is asked for, and keeps the line until the receiver leaves.
+/// The end of the last transaction here that a receiver has already, in words of `MariaDB`.
+fn behind(log: &SourceLog, state: &str) -> io::Result<Option<(String, u64)>> {
+    let known: Vec<&str> = state.split(',').map(str::trim).collect();
+    let mut place = None;
+    for piece in &log.pieces {
+        let mut spool = std::fs::File::open(&log.spool)?;
+        spool.seek(io::SeekFrom::Start(piece.at))?;
+        let format = LogFormat {
+            server_version: log.server_version.clone(),
+            server_id: log.server_id,
+            checksums: log.checksums,
+        };
+        let reader = BinlogReader::resume(spool.take(piece.to - piece.from), format, piece.from);
+        let read = each_transaction_of(reader, |one| {
+            if one.gtid.is_some_and(|gtid| known.contains(&gtid.to_string().as_str())) {
+                place = Some((piece.name.clone(), one.to));
+            }
+            ControlFlow::Continue(())
+        });
+        read.map_err(io::Error::other)?;
+    }
+    Ok(place)
+}
+
+/// Files of a log are numbered.
+fn number_of(name: &str) -> Option<u64> {
+    name.rsplit_once('.')?.1.parse().ok()
+}
+
+/// Sends what is behind a place, or all where none is asked for, and keeps the line until the receiver leaves.
 async fn hand_out(mut packets: Packets, log: &SourceLog, place: Option<(String, u64)>) -> io::Result<()> {
     let mut spool = File::open(&log.spool).await?;
-    let begins = match &place {
-        Some((file, position)) => {
-            log.pieces.iter().position(|piece| piece.name == *file && piece.to >= *position)
-        }
-        None => Some(0),
-    };
-    let Some(begins) = begins else {
-        return packets.error(1236, "The salvaged log does not have the place that is asked for").await;
-    };
+    let asked = place.as_ref().map(|(name, position)| (number_of(name), *position));
+    let is_behind = |piece: &&LogPiece| asked.is_none_or(|asked| (number_of(&piece.name), piece.to) > asked);
     let mut told = None;
-    for (index, piece) in log.pieces.iter().enumerate().skip(begins) {
-        let asked = place.as_ref().filter(|_| index == begins).map(|(_, position)| *position);
-        let from = asked.map_or(piece.from, |asked| asked.clamp(piece.from, piece.to));
+    for piece in log.pieces.iter().filter(is_behind) {
+        let within = place.as_ref().filter(|(name, _)| *name == piece.name).map(|(_, position)| *position);
+        let from = within.map_or(piece.from, |position| position.clamp(piece.from, piece.to));
         if told != Some(&piece.name) {
-            // What the receiver asked for is where it believes to be; elsewhere it is told where it is.
-            packets.event(&rotate(log, &piece.name, asked.unwrap_or(piece.from))).await?;
+            packets.event(&rotate(log, &piece.name, from)).await?;
             packets.event(&opening(piece)).await?;
             told = Some(&piece.name);
         }
         send_piece(&mut packets, &mut spool, piece, from).await?;
+    }
+    if let (None, Some((name, position)), Some(last)) = (told, &place, log.pieces.last()) {
+        packets.event(&rotate(log, name, *position)).await?;
+        packets.event(&opening(last)).await?;
     }
     packets.flush().await?;
     packets.wait_for_end().await

@@ -39,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) own: u64,
     /// Rows of each other host.
     pub(crate) copied: BTreeMap<HostName, Copied>,
+    /// Rows of a dead server that lie beside and wait to be applied.
+    pub(crate) fetched: Option<u64>,
     pub(crate) pending: Vec<Pending>,
 }
 
@@ -57,6 +59,7 @@ impl Server {
             follows: None,
             own: 0,
             copied: BTreeMap::new(),
+            fetched: None,
             pending: Vec::new(),
         }
     }

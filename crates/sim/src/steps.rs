@@ -2,12 +2,13 @@
 
 use mmm_core::following::{How, Running};
 use mmm_core::lease::kernel_lifetime;
+use mmm_core::salvage::{SalvageState, Vain};
 use mmm_core::{AgentEvent, HostName, Lifetime, LogPosition, Role, Step, StepOutcome, Takeover};
 
-use crate::happening::Happening;
+use crate::happening::{Happening, Node};
 use crate::invariants;
 use crate::run::Sabotage;
-use crate::server::Pending;
+use crate::server::{Pending, Server};
 use crate::settings::WRITER;
 use crate::world::World;
 
@@ -151,17 +152,11 @@ impl World {
         if let Step::Follow { source, start } = step {
             return self.act_on_replica(name, &source.host, *start, tries);
         }
+        if let Step::FetchTail(order) = step {
+            return self.fetch_tail(name, &order.from, tries);
+        }
         let late = self.random.one_in(2);
-        let behind: u64 = self
-            .hosts
-            .get(name)
-            .into_iter()
-            .flat_map(|host| &host.server.copied)
-            .map(|(source, copied)| {
-                let own = self.hosts.get(source).map_or(0, |source| source.server.own);
-                own.saturating_sub(copied.applied)
-            })
-            .sum();
+        let behind = self.rows_behind(name);
         let forged = self.options.sabotage == Sabotage::ForgedCatchUp;
         let Some(host) = self.hosts.get_mut(name) else { return failed("no such host") };
         let chosen = host.chosen.as_ref().map(|(_, received)| received.clone()).unwrap_or_default();
@@ -218,6 +213,7 @@ impl World {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is still behind") };
                 }
             }
+            Step::ApplyTail(order) => return Attempt::Ended(apply_tail(server, &order.from)),
             Step::StopReplication => (server.receiving, server.applying) = (false, false),
             Step::StartReplication => (server.receiving, server.applying) = (true, true),
             Step::StopReceiving => server.receiving = false,
@@ -242,12 +238,46 @@ impl World {
             | Step::LeaveGtid { .. }
             | Step::SetSemiSync { .. }
             | Step::ReceiveAnew
+            | Step::FetchTail(_)
             | Step::AddAddress(..)
             | Step::DropAddress(_)
             | Step::KeepAddresses(_)
             | Step::KillServer => {}
         }
         done
+    }
+
+    fn rows_behind(&self, name: &HostName) -> u64 {
+        let copied = self.hosts.get(name).into_iter().flat_map(|host| &host.server.copied);
+        let behind = copied.map(|(source, copied)| {
+            let own = self.hosts.get(source).map_or(0, |source| source.server.own);
+            own.saturating_sub(copied.applied)
+        });
+        behind.sum()
+    }
+
+    /// From a server that has ended, by its agent: whole, or, where that agent stays away, in vain.
+    fn fetch_tail(&mut self, name: &HostName, from: &HostName, tries: u64) -> Attempt {
+        let reached = self.reaches(&Node::Host(name.clone()), &Node::Host(from.clone()));
+        let now = self.now;
+        let old =
+            self.hosts.get(from).filter(|old| reached && old.agent.is_some() && old.frozen_until <= now);
+        let state = match old.map(|old| (old.server.running, old.server.own)) {
+            Some((false, rows)) => {
+                if let Some(host) = self.hosts.get_mut(name) {
+                    host.server.fetched = Some(rows);
+                    if let Some((_, received)) = &mut host.chosen {
+                        // From now on it may not be opened without them.
+                        received.insert(from.clone(), rows);
+                    }
+                }
+                SalvageState::Applying { transactions: rows }
+            }
+            Some((true, _)) => SalvageState::InVain { why: Vain::ServerLives, lacking: None },
+            None if tries < PATIENCE => return Attempt::Later,
+            None => SalvageState::InVain { why: Vain::NoLog, lacking: None },
+        };
+        Attempt::Ended(StepOutcome::Salvage(state, None))
     }
 
     /// A replica is pointed elsewhere: at once, late, in vain, or half.
@@ -304,4 +334,16 @@ impl World {
         self.tell(|| format!("{name} ended: {}: {outcome:?}", step.describe()));
         self.tell_agent(name, AgentEvent::StepEnded { step, outcome });
     }
+}
+
+/// All or nothing: what an agent's start in between leaves half applied is for scenarios.
+fn apply_tail(server: &mut Server, from: &HostName) -> StepOutcome {
+    let Some(rows) = server.fetched.take() else {
+        return StepOutcome::Salvage(SalvageState::Finding, None);
+    };
+    let copied = server.copied.entry(from.clone()).or_default();
+    copied.received = copied.received.max(rows);
+    copied.applied = copied.applied.max(rows);
+    let (first, last, damage) = (None, None, None);
+    StepOutcome::Salvage(SalvageState::Done { transactions: rows, first, last, damage }, None)
 }

@@ -47,6 +47,7 @@ mod reload_loop;
 mod repairs;
 mod replica_away;
 mod replicas;
+mod salvage;
 mod semi_sync;
 mod server_lost;
 mod sides;

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::peer_port::{Askers, PeerPort};
+use crate::salvage::TailDesk;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -35,7 +36,7 @@ async fn listen(at: &str) -> Other {
     let address = port.local_addr().unwrap();
     let (events, inbox) = mpsc::channel(16);
     let askers = Arc::new(Askers::default());
-    let peers = PeerPort::new([&"db1".into()], Arc::clone(&askers), events);
+    let peers = PeerPort::new([&"db1".into()], Arc::clone(&askers), TailDesk::of_nothing(), events);
     let serving = tokio::spawn(async move {
         loop {
             let (stream, _) = port.accept().await.unwrap();
@@ -44,7 +45,7 @@ async fn listen(at: &str) -> Other {
             let accepted =
                 accept_caller(Connection::Plain(stream), &answering, SOON, |_| Ok(())).await.unwrap();
             let Accepted::Session(session) = accepted else { panic!("lines") };
-            peers.serve(session, &"db1".into()).await;
+            peers.serve(session, &"db1".into(), true).await;
         }
     });
     Other { address, askers, inbox, serving }

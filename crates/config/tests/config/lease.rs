@@ -16,6 +16,7 @@ fn usual_lease() -> LeaseSettings {
         promote_apply_timeout: Duration::ZERO,
         failover_policy: FailoverPolicy::Availability,
         semi_sync: SemiSync::Watch,
+        salvage_timeout: Duration::from_secs(10),
     }
 }
 
@@ -43,7 +44,7 @@ fn one_space(text: &str) -> String {
 #[test]
 fn the_lease_is_the_monitors_and_stops_no_other_program() {
     let folder = with_ours(
-        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\nfailover_policy consistency\nsemi_sync manage\n",
+        "writer_lease 7.5\nwriter_isolated keep\nfence_hung_server no\nfailover_grace 2.5 # supervised\npromote_apply_timeout 30\nfailover_policy consistency\nsemi_sync manage\nsalvage_timeout 4\n",
     );
     let longer = Duration::from_millis(7500);
     let monitor = LeaseSettings {
@@ -54,6 +55,7 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         promote_apply_timeout: Duration::from_secs(30),
         failover_policy: FailoverPolicy::Consistency,
         semi_sync: SemiSync::Manage,
+        salvage_timeout: Duration::from_secs(4),
     };
     assert_eq!(folder.loaded(Program::Monitor).settings.lease, monitor);
     let agent = LeaseSettings { writer_lease: longer, ..usual_lease() };
@@ -127,7 +129,13 @@ fn the_other_variables_of_the_lease_have_their_limits_too() {
 
 #[test]
 fn the_variables_of_the_lease_are_not_taken_from_files_that_2x_reads() {
-    for line in ["writer_lease 5", "writer_isolated fence", "fence_hung_server 1", "failover_grace 0"] {
+    for line in [
+        "writer_lease 5",
+        "writer_isolated fence",
+        "fence_hung_server 1",
+        "failover_grace 0",
+        "salvage_timeout 0",
+    ] {
         let folder = Folder::tutorial();
         folder.edit("mmm_common.conf", "active_master_role", &format!("{line}\nactive_master_role"));
         let name = line.split(' ').next().unwrap();

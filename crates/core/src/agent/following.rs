@@ -63,7 +63,7 @@ pub struct FollowingMemory {
     #[serde(default)]
     still: bool,
     /// Where this server's own log began, by the choice that made it the writer.
-    junction: Option<(Epoch, Junction)>,
+    pub(super) junction: Option<(Epoch, Junction)>,
 }
 
 /// What is known of following, besides what is remembered.

@@ -12,6 +12,7 @@ use super::following::{FollowingDesk, FollowingMemory};
 use super::lease::{Fencing, LeaseDesk};
 use super::looks::Looks;
 use super::protocol1::LineDesk;
+use super::salvaging::SalvageMemory;
 use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use super::writes::WriteDesk;
@@ -79,6 +80,8 @@ pub struct AgentMemory {
     /// See [`AgentStatus::unopened`].
     #[serde(default)]
     pub unopened: Option<(Epoch, LogPosition)>,
+    #[serde(default)]
+    pub salvage: SalvageMemory,
 }
 
 /// The deciding half of `mmm_agentd`.
@@ -112,6 +115,8 @@ pub struct AgentMind {
     pub(super) stop_confirmed: bool,
     /// The choice of a writer that the catching up under way is for.
     pub(super) catching_up_for: Option<Epoch>,
+    /// For this choice of a writer the end of the old one's log lies here, and waits to be applied.
+    pub(super) salvage_fetched_for: Option<Epoch>,
     pub(super) lock_rounds: u32,
     pub(super) closing: Closing,
     pub(super) position_due: bool,
@@ -176,6 +181,7 @@ impl AgentMind {
             retry_at: BTreeMap::new(),
             stop_confirmed: false,
             catching_up_for: None,
+            salvage_fetched_for: None,
             lock_rounds: 0,
             position_due: false,
             clients_due: false,
@@ -409,6 +415,12 @@ impl AgentMind {
                 actions.push(AgentAction::Log(LogLevel::Warn, text.clone()));
                 self.problem.insert(lane, text);
             }
+            StepOutcome::Salvage(state, gtid) => {
+                if let Some(gtid) = gtid {
+                    self.note_salvaged(&gtid);
+                }
+                self.take_in_salvage(now, step, state, actions);
+            }
             StepOutcome::NotYet(progress) => self.step_goes_on(now, step, progress, actions),
             StepOutcome::Failed(why) | StepOutcome::Refused(why) => {
                 self.step_failed(now, step, &why, actions);
@@ -481,7 +493,9 @@ impl AgentMind {
             | Step::StopApplying
             | Step::StartThreads(_)
             | Step::SetSemiSync { .. }
-            | Step::ReceiveAnew => {}
+            | Step::ReceiveAnew
+            | Step::FetchTail(_)
+            | Step::ApplyTail(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@ mod plan;
 mod protocol1;
 mod reload;
 mod report;
+mod salvaging;
 mod semi_sync;
 mod step;
 mod writes;

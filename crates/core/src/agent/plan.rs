@@ -82,7 +82,7 @@ impl AgentMind {
     }
 
     /// Whether this server has all the data that the writer it was chosen to be needs.
-    fn has_caught_up(&self) -> bool {
+    pub(super) fn has_caught_up(&self) -> bool {
         self.leased_promotion().is_some_and(|promotion| self.memory.caught_up_for == Some(promotion.epoch))
     }
 
@@ -150,7 +150,7 @@ impl AgentMind {
             return Some(step);
         }
         let is_held = |role: &Role| held.iter().any(|held| held.role == *role);
-        let serves_writes = self.server.is_writable() && self.has_caught_up() && self.may_open(now);
+        let serves_writes = self.server.is_writable() && self.has_all_data() && self.may_open(now);
         wanted.iter().filter(|role| !is_held(role) && (!self.is_writer_role(role) || serves_writes)).find_map(
             |role| {
                 let lifetime = self.lifetime_of(role)?;
@@ -189,11 +189,15 @@ impl AgentMind {
 
     fn next_write_step(&self, now: Moment, writable: bool) -> Option<Step> {
         if let Some(promotion) = self.leased_promotion().filter(|_| self.memory.fencing.is_none()) {
-            if self.has_caught_up() && self.may_open(now) {
+            if self.has_all_data() && self.may_open(now) {
                 return (!writable).then_some(Step::OpenWrites);
             }
             // A server that came up writable by itself lacks data all the same.
-            if !writable && !self.has_caught_up() {
+            if !writable && self.has_caught_up() {
+                if let Some(step) = self.next_salvage_step(promotion) {
+                    return Some(step);
+                }
+            } else if !writable {
                 return Some(if self.memory.stopped_for_offline {
                     Step::StartReplication
                 } else if self.memory.holding && !promotion.hold {
@@ -201,7 +205,8 @@ impl AgentMind {
                 } else if let Some(threads) = self.threads_left_stopped(&promotion.takeover) {
                     Step::StartThreads(threads)
                 } else {
-                    Step::CatchUp(promotion.takeover.clone())
+                    let catch_up = || Step::CatchUp(promotion.takeover.clone());
+                    self.next_salvage_step(promotion).unwrap_or_else(catch_up)
                 });
             }
         }

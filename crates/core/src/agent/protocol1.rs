@@ -224,7 +224,13 @@ impl AgentMind {
         let fresh = given.is_none();
         let writer = roles.iter().any(|role| self.is_writer_role(role)).then(|| {
             let takeover = if adopted { Takeover::Keep } else { Takeover::AskSource };
-            given.unwrap_or(Promotion { epoch: Epoch::NONE, proof: Proof::Nobody, takeover, hold: false })
+            given.unwrap_or(Promotion {
+                epoch: Epoch::NONE,
+                proof: Proof::Nobody,
+                takeover,
+                hold: false,
+                salvage: None,
+            })
         });
         let order = Order {
             id: OrderId { number: last.number + 1, ..last },

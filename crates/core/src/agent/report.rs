@@ -94,6 +94,8 @@ impl AgentMind {
             looked: Some(self.looks.done),
             junction: self.junction(),
             astray: self.astray(),
+            salvages: true,
+            salvage: self.memory.salvage.told(),
             semi_sync: self.semi_sync(),
             semi_sync_end: self.semi_sync_end(),
             applier_error: self.applier_error(),

@@ -6,6 +6,7 @@ use crate::following::{How, Junction, Running, Source};
 use crate::message::{LogPosition, OrderId, Takeover};
 use crate::moment::Moment;
 use crate::names::Role;
+use crate::salvage::{SalvageOrder, SalvageState};
 use crate::semi_sync::SemiSyncSide;
 use crate::survey::Reach;
 
@@ -47,6 +48,10 @@ pub enum Step {
     /// End the threads that keep the server from becoming read-only.
     EndWriters,
     CatchUp(Takeover),
+    /// Get from the agent of a dead server what its log has more than was received here, and keep it beside.
+    FetchTail(SalvageOrder),
+    /// Apply that, by the server's own replication, which afterwards points where it pointed before.
+    ApplyTail(SalvageOrder),
     StopReplication,
     StartReplication,
     StopReceiving,
@@ -89,6 +94,8 @@ impl Step {
             | Self::EndClients
             | Self::EndWriters
             | Self::CatchUp(_)
+            | Self::FetchTail(_)
+            | Self::ApplyTail(_)
             | Self::StopReplication
             | Self::StartReplication
             | Self::StopReceiving
@@ -116,6 +123,8 @@ impl Step {
             Self::EndClients => "end the client threads".to_owned(),
             Self::EndWriters => "end the threads that hold locks".to_owned(),
             Self::CatchUp(_) => "apply what was received from the old writer".to_owned(),
+            Self::FetchTail(order) => format!("fetch the end of the log of '{}'", order.from),
+            Self::ApplyTail(order) => format!("apply the end of the log of '{}'", order.from),
             Self::StopReplication => "stop replication".to_owned(),
             Self::StartReplication => "start replication".to_owned(),
             Self::StopReceiving => "stop receiving from the old writer".to_owned(),
@@ -150,6 +159,8 @@ pub enum StepOutcome {
         how: How,
         slave_pos: String,
     },
+    /// How far the fetching or applying of a dead server's log is; with what its own log holds when it is applied.
+    Salvage(SalvageState, Option<String>),
     /// It can't be done as things are, and nothing was changed; why, for people.
     Refused(String),
     /// Somebody holds a lock that the step would have to wait for; nothing was left behind.

@@ -21,6 +21,7 @@ mod protocol1;
 mod rejoin;
 mod reload;
 mod rules;
+mod salvaging;
 mod semi_sync;
 mod semi_sync_manage;
 mod show;
@@ -392,6 +393,7 @@ impl Cluster {
         status: AgentStatus,
         actions: &mut Vec<Action>,
     ) {
+        self.note_salvage(name, &status, actions);
         let Some(host) = self.hosts.get_mut(name) else { return };
         let dropped: Vec<Role> = host.agent.status.held.difference(&status.held).cloned().collect();
         host.take_in_status(now, status);

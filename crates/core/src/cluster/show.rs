@@ -66,6 +66,7 @@ impl Cluster {
         }
         warnings.extend(self.semi_sync_warnings());
         warnings.extend(self.write_warnings());
+        warnings.extend(self.salvage_warning());
         for name in &self.unfenced_losses {
             warnings.push(format!(
                 "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"

@@ -218,6 +218,7 @@ impl Cluster {
             self.last_writer(slot).filter(|last| *last != holder).or(self.wrote_since(holder)).cloned();
         // An agent of 2.2.1 holds no replication.
         let holds = !self.speaks_protocol1(holder);
+        let salvage = self.salvage_from(&takeover, holder, last.as_ref());
         let Some(slot) = self.slots.get_mut(role) else { return };
         if last.is_some() {
             slot.hold_from = last.filter(|_| takeover == Takeover::Lost && holds);
@@ -243,7 +244,7 @@ impl Cluster {
         if takeover != Takeover::Keep {
             slot.owed.insert(holder.clone(), takeover.clone());
         }
-        slot.grant = Some(Promotion { epoch, proof, takeover, hold });
+        slot.grant = Some(Promotion { epoch, proof, takeover, hold, salvage });
         slot.last = Some(holder.clone());
         self.promoted.insert(holder.clone(), epoch);
     }
@@ -326,5 +327,11 @@ impl Cluster {
 
 /// The mark that a role other than the writer's may be in the orders; it has neither lease nor data.
 pub(super) fn plain_grant() -> Promotion {
-    Promotion { epoch: Epoch::NONE, proof: Proof::Nobody, takeover: Takeover::Keep, hold: false }
+    Promotion {
+        epoch: Epoch::NONE,
+        proof: Proof::Nobody,
+        takeover: Takeover::Keep,
+        hold: false,
+        salvage: None,
+    }
 }

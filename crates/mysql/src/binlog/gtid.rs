@@ -27,7 +27,7 @@ impl fmt::Display for LogGtid {
         match self {
             Self::MariaDb { domain, server_id, sequence } => write!(f, "{domain}-{server_id}-{sequence}"),
             Self::MySql { uuid, tag, number } => {
-                f.write_str(&written_uuid(uuid))?;
+                f.write_str(&Self::written_uuid(uuid))?;
                 if !tag.is_empty() {
                     write!(f, ":{tag}")?;
                 }
@@ -37,15 +37,18 @@ impl fmt::Display for LogGtid {
     }
 }
 
-fn written_uuid(uuid: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (index, byte) in uuid.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
+impl LogGtid {
+    /// As the servers write one.
+    pub fn written_uuid(uuid: &[u8; 16]) -> String {
+        let mut text = String::with_capacity(36);
+        for (index, byte) in uuid.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            let _ = write!(text, "{byte:02x}");
         }
-        let _ = write!(text, "{byte:02x}");
+        text
     }
-    text
 }
 
 /// What an event that begins a transaction says of it.
@@ -174,7 +177,7 @@ pub(super) fn previous_of_mysql(body: &[u8]) -> Option<String> {
             if !text.is_empty() {
                 text.push(',');
             }
-            text.push_str(&written_uuid(&uuid));
+            text.push_str(&LogGtid::written_uuid(&uuid));
         }
         last_uuid = Some(uuid);
         if !tag.is_empty() {

@@ -16,6 +16,8 @@ const ER_NOT_SUPPORTED_YET: u16 = 1235;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Ok,
+    /// The last transactions that a receiver of `MariaDB` has.
+    State(String),
     Row {
         columns: Vec<&'static str>,
         values: Vec<String>,
@@ -59,6 +61,9 @@ fn statement(statement: &str, log: &SourceLog) -> Answer {
         columns: vec!["Variable_name", "Value"],
         values: vec![name.to_owned(), value],
     };
+    if let Some(state) = asked.strip_prefix("set @slave_connect_state=") {
+        return Answer::State(state.trim_matches('\'').to_owned());
+    }
     if asked.starts_with("set ") {
         return Answer::Ok;
     }
@@ -121,6 +126,10 @@ mod tests {
         assert_eq!(said("SELECT @@GLOBAL.SERVER_UUID"), one("u"));
         assert_eq!(said("SELECT @source_binlog_checksum"), one("CRC32"));
         assert_eq!(said("SET @source_heartbeat_period = 1"), Answer::Ok);
+        assert_eq!(
+            said("SET @slave_connect_state='0-12-4,1-12-5'"),
+            Answer::State("0-12-4,1-12-5".to_owned())
+        );
         assert!(matches!(said("SELECT @@global.rpl_semi_sync_source_enabled"), Answer::Error { .. }));
         assert!(matches!(said("DROP TABLE t"), Answer::Error { .. }));
     }

@@ -160,6 +160,14 @@ async fn salvage(by: By) {
     assert_eq!((status.applied.as_ref(), status.io), (Some(&end), ThreadState::Yes), "{status:?}");
     eprintln!("applied in {:?}", began.elapsed());
 
+    // A receiver that connects once more has all of it, and gets nothing twice.
+    session.stop_receiving(LIMIT).await.unwrap();
+    session.start_replication(LIMIT).await.unwrap();
+    eventually(async || channel(&mut session).await, |status| status.io == ThreadState::Yes).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let status = channel(&mut session).await;
+    assert_eq!((status.sql, status.io), (ThreadState::Yes, ThreadState::Yes), "{status:?}");
+
     session.stop_replication(LIMIT).await.unwrap();
     session
         .redirect(&before.status.source_host, before.status.source_port, before.tls, &at(&end), LIMIT)
@@ -178,6 +186,10 @@ async fn salvage(by: By) {
     let lengths: Vec<(u32, u32)> = boss.query("SELECT n, LENGTH(t) FROM app.c ORDER BY n").await.unwrap();
     assert_eq!(lengths, [(1, 20_000_000), (2, 5_000_000), (3, 5_000_000)]);
     check_gtids(&mut session, by).await;
+}
+
+async fn channel(session: &mut Session) -> mmm_mysql::ReplicaStatus {
+    session.channel(LIMIT).await.unwrap().unwrap().status
 }
 
 /// Under the names that they had.

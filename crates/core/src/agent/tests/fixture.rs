@@ -316,6 +316,7 @@ impl Fixture {
         let master = if promotion.is_some() { "db1" } else { "db2" };
         let proof = self.proof;
         let writer = promotion.map(|(number, takeover, hold)| Promotion {
+            salvage: None,
             epoch: epoch(number),
             proof,
             takeover,

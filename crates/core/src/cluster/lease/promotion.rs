@@ -143,7 +143,8 @@ impl Cluster {
         }
         slot.hold_from = slot.hold_from.clone().or_else(|| peer.filter(|_| holding));
         let hold = slot.hold_from.is_some();
-        slot.grant = Some(Promotion { epoch, proof: Proof::Own, takeover: Takeover::Keep, hold });
+        slot.grant =
+            Some(Promotion { epoch, proof: Proof::Own, takeover: Takeover::Keep, hold, salvage: None });
         slot.last = Some(holder.clone());
         slot.chosen = Some(epoch);
         let text = format!("Host '{holder}' holds the role '{role}' with epoch {epoch}: it stays there");

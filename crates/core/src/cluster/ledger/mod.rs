@@ -121,7 +121,6 @@ impl Cause {
 
 /// What others note about the transactions of a host that was lost, or has come back.
 impl Ledger {
-    #[expect(dead_code, reason = "for what is read off a lost writer's log")]
     pub(super) fn note_salvaged(&mut self, host: &HostName, count: Option<u64>, names: &str) {
         self.note(host, count, names, |record| &mut record.salvaged);
     }

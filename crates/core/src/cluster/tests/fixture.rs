@@ -70,6 +70,7 @@ pub(super) fn pair() -> Settings {
         failover_policy: crate::settings::FailoverPolicy::Availability,
         on_stalled_writes: crate::settings::OnStalledWrites::Show,
         semi_sync: crate::settings::SemiSyncMode::Watch,
+        salvage_timeout: Duration::from_secs(10),
         approach_limit: Duration::from_secs(3),
         close_limit: Duration::from_secs(8),
         handover_limit: Duration::from_secs(5),

@@ -1,0 +1,107 @@
+//! Getting what only a dead writer's log has, before this server is opened: fetched at once, while its host still answers,
+//! applied when all that was received before is applied.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::AgentAction;
+use super::mind::AgentMind;
+use super::step::{Lane, Step};
+use crate::cluster::LogLevel;
+use crate::gtid::GtidSet;
+use crate::lease::Epoch;
+use crate::message::Promotion;
+use crate::moment::Moment;
+use crate::names::HostName;
+use crate::salvage::{SalvageOrder, SalvageState};
+
+/// What an agent has to know of it after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SalvageMemory {
+    /// For which choice of a writer, what was ordered, and how far it is.
+    state: Option<(Epoch, SalvageOrder, SalvageState)>,
+    /// It has ended, well or in vain.
+    ended: bool,
+}
+
+impl SalvageMemory {
+    /// A monitor that was restarted in the middle knows of no salvage; what was begun goes on.
+    fn order<'a>(&'a self, promotion: &'a Promotion) -> Option<&'a SalvageOrder> {
+        let begun = self.state.as_ref().filter(|(epoch, ..)| *epoch == promotion.epoch);
+        begun.map(|(_, order, _)| order).or(promotion.salvage.as_deref())
+    }
+
+    fn has_ended(&self, epoch: Epoch) -> bool {
+        self.ended && self.state.as_ref().is_some_and(|(of, ..)| *of == epoch)
+    }
+
+    pub(super) fn told(&self) -> Option<(Epoch, HostName, SalvageState)> {
+        self.state.as_ref().map(|(epoch, order, state)| (*epoch, order.from.clone(), state.clone()))
+    }
+}
+
+impl AgentMind {
+    /// Nothing is left to be salvaged for this choice of a writer.
+    pub(super) fn has_salvaged(&self, promotion: &Promotion) -> bool {
+        let memory = &self.memory.salvage;
+        memory.order(promotion).is_none() || memory.has_ended(promotion.epoch)
+    }
+
+    /// The same of the promotion that is in force.
+    pub(super) fn has_all_data(&self) -> bool {
+        self.has_caught_up() && self.leased_promotion().is_none_or(|promotion| self.has_salvaged(promotion))
+    }
+
+    /// What has to be done before this server's own catching up, and what after it.
+    pub(super) fn next_salvage_step(&self, promotion: &Promotion) -> Option<Step> {
+        let order = self.memory.salvage.order(promotion).filter(|_| !self.has_salvaged(promotion))?;
+        if self.salvage_fetched_for != Some(promotion.epoch) {
+            return Some(Step::FetchTail(order.clone()));
+        }
+        self.has_caught_up().then(|| Step::ApplyTail(order.clone()))
+    }
+
+    pub(super) fn take_in_salvage(
+        &mut self,
+        now: Moment,
+        step: &Step,
+        state: SalvageState,
+        actions: &mut Vec<AgentAction>,
+    ) {
+        self.problem.remove(&Lane::Server);
+        let (Step::FetchTail(order) | Step::ApplyTail(order)) = step else { return };
+        // The order may be another one by now: what was done for an earlier choice is of use for none.
+        let still_wanted = |promotion: &&Promotion| {
+            self.memory.salvage.order(promotion).is_some_and(|wanted| wanted == order)
+        };
+        let Some(promotion) = self.leased_promotion().filter(still_wanted) else { return };
+        let epoch = promotion.epoch;
+        let is_fetched = matches!(step, Step::FetchTail(_)) && matches!(state, SalvageState::Applying { .. });
+        if is_fetched {
+            self.salvage_fetched_for = Some(epoch);
+        } else if matches!((step, &state), (Step::ApplyTail(_), SalvageState::Finding)) {
+            // What was fetched is not there any more.
+            self.salvage_fetched_for = None;
+            self.retry_at.insert(Lane::Server, now + super::mind::RETRY);
+        }
+        let level = match &state {
+            SalvageState::InVain { .. } => LogLevel::Fatal,
+            SalvageState::Done { transactions: 0, damage: None, .. } => LogLevel::Info,
+            SalvageState::Done { .. } => LogLevel::Warn,
+            _ => LogLevel::Info,
+        };
+        let ended = matches!(state, SalvageState::InVain { .. } | SalvageState::Done { .. });
+        if ended || is_fetched {
+            actions.push(AgentAction::Log(level, format!("Salvage: {}", state.describe(&order.from))));
+        }
+        self.memory.salvage = SalvageMemory { state: Some((epoch, order.clone(), state)), ended };
+    }
+
+    /// Replicas by GTID may have more of the tail than this server had when it noted where its log stood; by place they stand
+    /// where it stood then.
+    pub(super) fn note_salvaged(&mut self, gtid: &str) {
+        let Some((_, junction)) = &mut self.memory.following.junction else { return };
+        if GtidSet::parse(gtid).is_some() {
+            gtid.clone_into(&mut junction.gtid);
+        }
+    }
+}
