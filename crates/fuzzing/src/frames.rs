@@ -144,7 +144,7 @@ fn examine(checkup: Checkup) {
     };
     let facts = ClusterFacts {
         hosts: BTreeMap::from([(host.clone(), examined)]),
-        periods: Periods { trap: Duration::from_secs(10) },
+        periods: Periods { trap: Duration::from_secs(10), proof_ms: Some(8400) },
         shared: BTreeMap::new(),
         role_ips: BTreeSet::new(),
     };

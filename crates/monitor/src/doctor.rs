@@ -134,7 +134,10 @@ impl Doctor {
         let checks = &setup.checks;
         let facts = ClusterFacts {
             hosts,
-            periods: Periods { trap: checks.rep_threads.trap.max(checks.rep_backlog.trap) },
+            periods: Periods {
+                trap: checks.rep_threads.trap.max(checks.rep_backlog.trap),
+                proof_ms: setup.mind.timeout_for_proof_ms(),
+            },
             shared: setup.shared.clone(),
             role_ips: setup.mind.all_roles().map(|role| role.ip()).collect(),
         };

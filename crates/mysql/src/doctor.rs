@@ -23,7 +23,9 @@ pub(crate) const SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN 
      'innodb_flush_log_at_trx_commit', 'slave_net_timeout', 'replica_net_timeout', 'auto_increment_increment', \
      'auto_increment_offset', 'skip_name_resolve', 'rpl_semi_sync_master_enabled', 'rpl_semi_sync_slave_enabled', \
      'rpl_semi_sync_master_wait_point', 'rpl_semi_sync_source_enabled', 'rpl_semi_sync_replica_enabled', \
-     'rpl_semi_sync_source_wait_point')";
+     'rpl_semi_sync_source_wait_point', 'rpl_semi_sync_master_timeout', 'rpl_semi_sync_source_timeout', \
+     'rpl_semi_sync_source_wait_for_replica_count', 'rpl_semi_sync_master_wait_for_slave_count', \
+     'rpl_semi_sync_source_wait_no_replica', 'rpl_semi_sync_master_wait_no_slave')";
 /// Status values whose variable does not exist.
 pub(crate) const STATES: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slave_heartbeat_period', \
      'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')";

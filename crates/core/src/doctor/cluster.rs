@@ -9,6 +9,7 @@ use super::{judge_account, judge_server};
 use crate::names::HostName;
 
 mod replication;
+mod semi_sync;
 
 /// A clock that is off by more than this is told; answers take some of it.
 const SKEW_MS_MAX: u64 = 1000;
@@ -80,6 +81,7 @@ pub fn judge_cluster(facts: &ClusterFacts) -> Vec<Finding> {
     findings.extend(facts.pairs().filter_map(judge_auto_increment));
     findings.extend(facts.pairs().flat_map(judge_pair));
     findings.extend(replication::judge(facts));
+    findings.extend(semi_sync::judge(facts));
     findings
 }
 

@@ -145,6 +145,9 @@ pub struct LocalFacts {
 pub struct Periods {
     /// Of the checks of replication.
     pub trap: Duration,
+    /// Where only a host that is proven to have everything may follow a lost writer: the shortest timeout of semi-synchronous
+    /// replication that proves anything.
+    pub proof_ms: Option<u64>,
 }
 
 /// An agent's answer to the monitor.

@@ -15,7 +15,7 @@ use crate::lease::{Ended, Epoch, GrantRecord, wait_for};
 use crate::message::{Isolated, ServerView};
 use crate::moment::Moment;
 use crate::names::HostName;
-use crate::settings::FailoverPolicy;
+use crate::settings::{FailoverPolicy, Settings};
 
 /// An agent says what it saw of its server at most so long ago.
 const LOOK: Duration = Duration::from_secs(3);
@@ -53,10 +53,22 @@ pub enum Doubt {
     Isolated,
 }
 
+fn timeout_for_proof(settings: &Settings) -> Duration {
+    wait_for(settings.terms.length) + LOOK
+}
+
+impl Settings {
+    /// Where only a proven host may follow a lost writer: the shortest timeout that proves anything.
+    pub fn timeout_for_proof_ms(&self) -> Option<u64> {
+        let asks = self.failover_policy == FailoverPolicy::Consistency;
+        asks.then(|| u64::try_from(timeout_for_proof(self).as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 impl Cluster {
     /// The shortest timeout with which a lost writer proves anything.
     fn timeout_wanted(&self) -> Duration {
-        wait_for(self.settings.terms.length) + LOOK
+        timeout_for_proof(&self.settings)
     }
 
     /// Writes down what is known of the writer's acknowledgements, while it is heard.

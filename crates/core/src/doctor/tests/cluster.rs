@@ -157,3 +157,37 @@ fn a_server_that_cannot_be_asked_hides_nothing_of_the_other() {
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].host, name("db2"));
 }
+
+/// What lets commits wait for nobody, or proves nothing where the policy asks for a proof.
+#[test]
+fn acknowledgements_that_never_come_or_prove_nothing() {
+    let waits = |name: &'static str, value: &'static str, proof_ms: Option<u64>| {
+        let mut facts = cluster();
+        facts.periods.proof_ms = proof_ms;
+        facts.server("db2").set("rpl_semi_sync_slave_enabled", "ON");
+        for (name, value) in [("rpl_semi_sync_master_enabled", "ON"), (name, value)] {
+            facts.server("db1").set(name, value);
+        }
+        judge_cluster(&facts)
+    };
+    let many = waits("rpl_semi_sync_master_wait_for_slave_count", "9", None);
+    let fixes = [
+        "db1 sql: SET GLOBAL rpl_semi_sync_master_wait_for_slave_count = 1",
+        "db1 cnf: rpl_semi_sync_master_wait_for_slave_count = 1",
+    ];
+    check(&many[0], Severity::Error, "db1", "semi_sync count", &fixes);
+    let fixes = [
+        "db1 sql: SET GLOBAL rpl_semi_sync_master_timeout = 8400",
+        "db1 cnf: rpl_semi_sync_master_timeout = 8400",
+    ];
+    let short = waits("rpl_semi_sync_master_timeout", "8000", Some(8400));
+    check(&short[0], Severity::Warn, "db1", "semi_sync timeout", &fixes);
+    assert_eq!(waits("rpl_semi_sync_master_timeout", "8000", None), []);
+    assert_eq!(waits("rpl_semi_sync_master_timeout", "8400", Some(8400)), []);
+    let fixes = [
+        "db1 sql: SET GLOBAL rpl_semi_sync_master_wait_no_slave = 1",
+        "db1 cnf: rpl_semi_sync_master_wait_no_slave = 1",
+    ];
+    let absent = waits("rpl_semi_sync_master_wait_no_slave", "OFF", Some(8400));
+    check(&absent[0], Severity::Warn, "db1", "semi_sync wait_no", &fixes);
+}

@@ -99,7 +99,7 @@ pub(super) fn cluster() -> ClusterFacts {
             (name("db2"), host(2, 33, "db1", "192.168.8.32")),
         ]
         .into(),
-        periods: Periods { trap: Duration::from_secs(10) },
+        periods: Periods { trap: Duration::from_secs(10), proof_ms: None },
         shared: shared(),
         role_ips: BTreeSet::from([ip("192.168.8.30")]),
     }
