@@ -68,7 +68,12 @@ fn mysql_9_7_a_writer_that_falls_back_to_asynchronous_replication_is_told_and_so
 /// Everything but the agents' and the monitor's words between the masters is cut, so that no acknowledgement comes. Ten seconds
 /// are longer than any lease and any trap.
 fn a_blocked_writer_is_not_dead(name: &str, flavour: Flavour) {
-    let lab = Cluster::up(builder(name, flavour).semi_sync(ENDLESS_MS));
+    // The replica keeps its connection: while commits hang, MariaDB 10.11 may lock up where one takes the place of another.
+    let patience = match flavour {
+        Flavour::MySql97 => "replica_net_timeout = 60",
+        _ => "slave_net_timeout = 60",
+    };
+    let lab = Cluster::up(builder(name, flavour).server_line(patience).semi_sync(ENDLESS_MS));
     wait_long(&lab, "acknowledging: MySQL-M2;");
     lab.expect_covered();
     let probe = lab.start_probe().unwrap();
@@ -174,8 +179,7 @@ fn nobody_follows_unproven(name: &str, flavour: Flavour) {
     lab.wait_log_since(told, "Semi-synchronous replication on 'MySQL-M1' has fallen back", SOON);
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     lab.unplug(M1).unwrap();
-    let refusal = "MySQL-M2 is not proven to have every transaction that was acknowledged: failover_policy is consistency, and of 'MySQL-M1': it had fallen \
-                   back to asynchronous replication";
+    let refusal = "of 'MySQL-M1': it had fallen back to asynchronous replication";
     lab.wait_log_since(told, refusal, SOON);
     wait_long(&lab, refusal);
     lab.stop(MON, Program::Monitor).unwrap();
