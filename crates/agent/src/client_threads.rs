@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// A single statement that needs no lock.
 const QUICK: Duration = Duration::from_secs(2);
 
+/// Clients that are named in the log; of more only the number is told.
+const NAMES_MAX: usize = 20;
+
 const ER_KILL_DENIED: u16 = 1095;
 
 /// How many were ended, of those that were there.
@@ -16,9 +19,16 @@ pub(crate) struct Ended {
     /// What may not be ended by us, and does no harm; see [`may_stay`].
     pub(crate) spared: usize,
     pub(crate) of: usize,
+    /// The first of those that were ended, for the log.
+    pub(crate) names: Vec<String>,
 }
 
 impl Ended {
+    pub(crate) fn describe(&self) -> String {
+        let more = if self.done > self.names.len() { ", and others" } else { "" };
+        format!("Ended {} client threads: {}{more}", self.done, self.names.join(", "))
+    }
+
     pub(crate) fn all(&self) -> bool {
         self.done + self.spared == self.of
     }
@@ -34,14 +44,19 @@ pub(crate) async fn end_client_threads(
     let own: Vec<&str> = own_users.iter().map(String::as_str).collect();
     let threads = session.client_threads(&own, QUICK.min(limit)).await?;
     let of = threads.len();
-    let mut ended = Ended { done: 0, spared: 0, of };
+    let mut ended = Ended { done: 0, spared: 0, of, names: Vec::new() };
     for thread in threads {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
         }
         match session.kill(thread.id, QUICK.min(left)).await {
-            Ok(()) => ended.done += 1,
+            Ok(()) => {
+                ended.done += 1;
+                if ended.names.len() < NAMES_MAX {
+                    ended.names.push(format!("{} of '{}' from {}", thread.id, thread.user, thread.host));
+                }
+            }
             Err(error) if may_stay(session, &error) => {
                 ended.spared += 1;
                 tracing::warn!(

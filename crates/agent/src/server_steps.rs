@@ -234,7 +234,7 @@ impl ServerLane {
             return Ok(StepOutcome::Failed(text));
         }
         if threads.done > 0 {
-            tracing::info!("Ended {} client threads", threads.done);
+            tracing::info!("{}", threads.describe());
         }
         Ok(StepOutcome::Done)
     }

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mmm_lab::{Builder, ConfigFile, Flavour, M1, M2, Manner, Moment, Probe, wait_for};
+use mmm_lab::{Builder, ConfigFile, Flavour, M1, M2, MON, Manner, Moment, Probe, Program, WRITER, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick, writers};
 
@@ -12,7 +12,7 @@ fn description(name: &str, flavour: Flavour) -> Builder {
     let builder = quick(name)
         .server(flavour)
         .gtid()
-        .append(ConfigFile::Common, "max_kill_retries 3")
+        .append(ConfigFile::Common, "max_kill_retries 2")
         .append(ConfigFile::Monitor, QUICK_CHECKS);
     match flavour {
         // By which locks are seen there.
@@ -178,7 +178,7 @@ fn plan_lists_what_is_in_the_way(name: &str, flavour: Flavour) {
         assert!(text.contains("holds the global read lock"), "{text}");
         lock.end(&lab, 45);
     });
-    assert_eq!(lab.holders(mmm_lab::WRITER).unwrap(), [M1]);
+    assert_eq!(lab.holders(WRITER).unwrap(), [M1]);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn closing_in_vain(name: &str, flavour: Flavour) {
         answer
     });
     eprintln!("{answer}");
-    assert!(answer.contains("'MySQL-M1' did not let go of it within 11 s"), "{answer}");
+    assert!(answer.contains("'MySQL-M1' did not let go of it within 10 s"), "{answer}");
     assert!(answer.contains("This was undone: 'MySQL-M1' takes writes again"), "{answer}");
     assert!(answer.contains("holds a lock on lab.locked"), "{answer}");
     lab.expect_pair(M1);
@@ -291,4 +291,86 @@ fn a_move_past_a_lock_that_can_not_be_ended_is_undone() {
 #[test]
 fn mysql_9_7_undoes_a_move_past_a_lock_that_can_not_be_ended() {
     closing_in_vain("vain97", Flavour::MySql97);
+}
+
+/// Programs that may die in a move, each of which somebody starts again.
+#[derive(Clone, Copy, Debug)]
+enum Dies {
+    Monitor,
+    OldWriter,
+    NewWriter,
+}
+
+impl Dies {
+    const ALL: [Self; 3] = [Self::Monitor, Self::OldWriter, Self::NewWriter];
+
+    fn now(self, lab: &Cluster) {
+        match self {
+            Self::Monitor => {
+                lab.kill(MON, Program::Monitor).unwrap();
+                lab.start(MON, Program::Monitor).unwrap();
+            }
+            // Its parent starts it again.
+            Self::OldWriter => drop(lab.kill_agent_worker(M1).unwrap()),
+            Self::NewWriter => drop(lab.kill_agent_worker(M2).unwrap()),
+        }
+    }
+}
+
+/// Who serves as the writer in the end, whichever it is.
+fn wait_writer(lab: &Cluster) -> &'static str {
+    let mut found = M1;
+    wait_for("a writer in service", SOON * 2, || {
+        let holders = lab.holders(WRITER).unwrap();
+        let closed: Vec<bool> = [M1, M2].iter().map(|host| lab.is_read_only(host).unwrap()).collect();
+        match (holders.as_slice(), closed.as_slice()) {
+            ([holder], [false, true]) if *holder == M1 => found = M1,
+            ([holder], [true, false]) if *holder == M2 => found = M2,
+            seen => return Err(format!("{seen:?}")),
+        }
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn whoever_dies_while_the_old_writer_closes_the_move_comes_to_an_end() {
+    let (lab, probe) = cluster("dies_closing", Flavour::MariaDb1011);
+    for dies in Dies::ALL {
+        during_closing(&lab, || dies.now(&lab));
+        let writer = wait_writer(&lab);
+        eprintln!("{dies:?}: the writer is {writer}");
+        lab.expect_pair(writer);
+        probe.wait_write(Moment::now(), SOON).unwrap();
+        if writer == M2 {
+            lab.wait_replicated(M2, M1, SOON).unwrap();
+            lab.tell(&["move_role", "writer", M1]);
+            lab.expect_pair(M1);
+        }
+    }
+    lab.judge_clean(&probe);
+}
+
+/// Nothing more is written at this point, and only the old writer has everything.
+#[test]
+fn whoever_dies_while_the_new_writer_waits_for_the_rest_the_old_one_goes_on() {
+    let (lab, probe) = cluster("dies_waiting", Flavour::MariaDb1011);
+    for dies in Dies::ALL {
+        let length = lab.log_length();
+        during_closing(&lab, || {
+            lab.cut(M1, M2, Manner::Drop).unwrap();
+            lab.wait_log_since(length, "Granting role 'writer(192.168.8.30)' to 'MySQL-M2'", SOON);
+            thread::sleep(Duration::from_millis(500));
+            dies.now(&lab);
+        });
+        let writer = wait_writer(&lab);
+        eprintln!("{dies:?}: the writer is {writer}");
+        assert_eq!(writer, M1, "{dies:?}");
+        lab.heal_all().unwrap();
+        lab.expect_pair(M1);
+        probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    }
+    let record = lab.judge_clean(&probe);
+    assert_eq!(writers(&record), [ID1]);
 }

@@ -3,10 +3,25 @@
 use super::event::AgentAction;
 use super::mind::AgentMind;
 use crate::cluster::LogLevel;
-use crate::message::Takeover;
+use crate::message::{Order, Takeover};
 use crate::moment::Moment;
 
 impl AgentMind {
+    /// Another monitor that finds this host with a lease takes it for a writer that serves, and has nothing for it to catch up with. What
+    /// the first order with this epoch asked for has to be done all the same.
+    pub(super) fn with_first_takeover(&self, mut order: Order) -> Order {
+        let first = self.memory.order.as_ref().and_then(|before| before.writer.as_ref());
+        if let (Some(first), Some(now)) = (first, &mut order.writer)
+            && first.epoch == now.epoch
+            && now.takeover == Takeover::Keep
+            && self.memory.caught_up_for != Some(now.epoch)
+        {
+            now.takeover.clone_from(&first.takeover);
+            now.hold |= first.hold;
+        }
+        order
+    }
+
     pub(super) fn begin_catch_up(&mut self, now: Moment, takeover: &Takeover) {
         self.catching_up_for = self.leased_promotion().map(|promotion| promotion.epoch);
         self.memory.holding |= *takeover == Takeover::Lost;

@@ -295,6 +295,7 @@ impl AgentMind {
             actions.push(AgentAction::Log(LogLevel::Warn, text));
             return;
         }
+        let order = self.with_first_takeover(order);
         self.memory.generation = self.memory.generation.max(order.generation);
         self.lease.confirmed = true;
         if order.absolved {

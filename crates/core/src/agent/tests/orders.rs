@@ -436,3 +436,28 @@ fn a_worker_that_is_started_again_closes_for_itself_what_it_is_to_give_back() {
     assert!(fixture.steps.contains(&Step::CloseWrites), "{:?}", fixture.steps);
     assert_eq!(fixture.released(), Epoch::NONE);
 }
+
+#[test]
+fn a_new_writer_that_has_not_caught_up_does_so_for_another_monitor_too() {
+    for restarted in [false, true] {
+        for takeover in [Takeover::After(position()), Takeover::Lost] {
+            let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+            let hold = takeover == Takeover::Lost;
+            fixture.order(HostState::Online, &[writer()], Some((1, takeover.clone(), hold)));
+            let catch_up = Step::CatchUp(takeover);
+            fixture.end(&catch_up, StepOutcome::NotYet("behind".to_owned()));
+            if restarted {
+                fixture = fixture.restarted(100);
+                fixture.addresses(&[], true);
+                fixture.sees(UP);
+            }
+            // It finds the lease held, and says that the role stays where it is.
+            fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Keep, hold)));
+            assert_eq!(fixture.steps, std::slice::from_ref(&catch_up), "restarted: {restarted}");
+            fixture.end(&catch_up, StepOutcome::NotYet("behind".to_owned()));
+            assert_eq!(fixture.steps, std::slice::from_ref(&catch_up), "restarted: {restarted}");
+            fixture.end(&catch_up, StepOutcome::Done);
+            assert_eq!(fixture.steps, [Step::OpenWrites]);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Move, Phase, Purpose, REST, REST_AFTER_UNDO, SURVEY_LIMIT};
 use crate::cluster::{Action, Cluster, LogLevel};
-use crate::lease::{Ended, Epoch};
+use crate::lease::{Duty, Ended, Epoch};
 use crate::message::{AgentStatus, LogPosition, OrderId, ToAgent};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
@@ -105,6 +105,12 @@ impl Cluster {
             None => {
                 let limit = self.settings.close_limit;
                 let still = self.running_record().is_some_and(|record| record.host == *from);
+                if still && self.lease_is_nearly_over(from) {
+                    return Some(format!(
+                        "'{from}' did not let go of it before its lease was nearly over, and nobody promised to let that last on{}",
+                        problem(from)
+                    ));
+                }
                 (still && now.since(since) >= limit).then(|| {
                     format!("'{from}' did not let go of it within {} s{}", limit.as_secs(), problem(from))
                 })
@@ -125,6 +131,13 @@ impl Cluster {
         }
     }
 
+    /// A host that is to give a lease back does not renew it. At its end it would fence itself, and nobody would know where its log
+    /// ended.
+    fn lease_is_nearly_over(&self, name: &HostName) -> bool {
+        let held = self.lease_status(name).and_then(|lease| lease.held.as_ref());
+        held.is_some_and(|held| matches!(held.duty, Duty::Close | Duty::Over))
+    }
+
     /// Who wrote before this host was chosen, where that has let go in order, and nothing was written since: the chosen one says
     /// that it still waits for the very place at which the other stopped, and was never opened.
     pub(in crate::cluster) fn last_before(&self, chosen: &HostName) -> Option<(&HostName, Epoch)> {
@@ -142,14 +155,9 @@ impl Cluster {
 
     /// Whether this host may go on where it had stopped: whoever was chosen after it has given that back, and was never opened.
     pub(in crate::cluster) fn goes_on_untouched(&self, holder: &HostName) -> bool {
-        let Some(record) = self.record().filter(|record| record.ended == Some(Ended::Released)) else {
-            return false;
-        };
-        let Some(other) = self.hosts.get(&record.host) else { return false };
-        let unopened = other.agent.status.unopened.as_ref().is_some_and(|(epoch, _)| *epoch == record.epoch);
-        unopened
-            && other.agent.status.lease.released >= record.epoch
-            && self.last_before(&record.host).is_some_and(|(host, _)| host == holder)
+        // Its release came with the word that it was not opened, and after a release nobody opens.
+        let released = self.record().filter(|record| record.ended == Some(Ended::Released));
+        released.and_then(|record| self.last_before(&record.host)).is_some_and(|(last, _)| last == holder)
     }
 
     fn undo(&mut self, now: Moment, mut planned: Move, why: String, actions: &mut Vec<Action>) {

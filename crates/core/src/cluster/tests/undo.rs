@@ -2,7 +2,7 @@
 
 use super::fixture::{Fixture, pair};
 use crate::cluster::ledger::{Kind, Outcome};
-use crate::lease::{Ended, Epoch, Proof};
+use crate::lease::{Duty, Ended, Epoch, Proof};
 use crate::message::{LogPosition, ServerView, Takeover};
 use crate::state::HostState;
 use crate::survey::{Busy, Connection, Holdup, Reach, Survey};
@@ -77,6 +77,16 @@ fn a_writer_that_does_not_let_go_in_time_keeps_the_role() {
     fixture.pass(2);
     assert_eq!(fixture.writer(), "db1");
     expect_back_on_db1(&mut fixture, "'db1' did not let go of it within 8 s (somebody holds a lock)");
+}
+
+#[test]
+fn a_writer_whose_lease_ends_before_it_lets_go_keeps_the_role() {
+    let mut fixture = moving();
+    fixture.pass(1);
+    assert_eq!(fixture.writer(), "db2");
+    fixture.report("db1", |status| status.lease.held.as_mut().unwrap().duty = Duty::Close);
+    assert_eq!(fixture.writer(), "db1");
+    expect_back_on_db1(&mut fixture, "'db1' did not let go of it before its lease was nearly over");
 }
 
 #[test]
@@ -330,4 +340,17 @@ fn a_plan_of_what_is_not_possible_says_why() {
         answer,
         r#"{"possible":false,"refusal":"ERROR: Can't move role to host with state ADMIN_OFFLINE."}"#
     );
+}
+
+/// It may have got the rest and been opened since it was heard last.
+#[test]
+fn a_target_that_vanishes_while_it_waits_is_taken_for_one_that_wrote() {
+    let mut fixture = moving();
+    waits_for_the_rest(&mut fixture);
+    fixture.pass(2);
+    fixture.lose("db2");
+    fixture.pass(20);
+    let promotion = fixture.promotion("db1").unwrap();
+    assert!(matches!(promotion.proof, Proof::RanOut(_)), "{promotion:?}");
+    assert_eq!((promotion.takeover, promotion.hold), (Takeover::Lost, true));
 }
