@@ -43,7 +43,7 @@ pub(crate) fn plan(random: &mut Random, rule: LeaseRule, begin: u64) -> (u64, Ve
                 ],
             )
         }
-        LeaseRule::ReadingsGoForwardAtMonitor => overtaking(random, at, &writer(), &monitor()),
+        LeaseRule::ReadingsGoForwardAtMonitor => overtaken_renewal(random, at),
         LeaseRule::ReadingsGoForwardAtAgent => overtaking(random, at, &monitor(), &writer()),
         LeaseRule::GrantsCountAndPlansDoNot => {
             // The chosen host refuses because of its promise, and gives back what it was chosen with.
@@ -133,6 +133,22 @@ pub(crate) fn plan(random: &mut Random, rule: LeaseRule, begin: u64) -> (u64, Ve
             (4, faults)
         }
     }
+}
+
+/// A renewal is overtaken by that of the next session, and arrives when the other host has just come back: it would be named with a
+/// reading older than a grant that did not name it. The writer is cut off before it hears of it.
+fn overtaken_renewal(random: &mut Random, at: u64) -> (u64, Vec<(u64, Fault)>) {
+    let (extra, reset) = (random.between(1_000, 1_900), at + 900 + random.between(0, 400));
+    // A session is there again 250 ms after it was reset, and renews at once; the next time some 850 ms later.
+    let renewed = reset + 250;
+    let (killed, back) = (reset - random.between(100, 500), renewed + random.between(0, 60));
+    let faults = vec![
+        (at, Fault::Slow { from: Node::Host(writing()), to: Node::Monitor(0), extra, time: 900 }),
+        (killed, Fault::KillServer { host: other(), down: back - killed }),
+        (reset, Fault::BreakSession { host: writing() }),
+        (renewed + random.between(780, 1_100), Fault::Isolate { node: Node::Host(writing()), time: 14_000 }),
+    ];
+    (3, faults)
 }
 
 /// The other host leaves the list and comes back while old messages overtake newer ones on this way.
