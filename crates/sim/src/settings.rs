@@ -94,7 +94,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         on_stalled_writes: mmm_core::OnStalledWrites::Show,
         semi_sync: mmm_core::SemiSyncMode::Watch,
         // The model has its steps; `each_rule_is_needed` aims its faults at a course of events without them.
-        salvage_timeout: Duration::ZERO,
+        salvage_timeout: Duration::from_secs(10),
         approach_limit: Duration::from_secs(2),
         close_limit: Duration::from_secs(8),
         handover_limit: Duration::from_secs(5),
