@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 /// Between what the monitor heard and what clients saw, on a machine with other things to do.
-const GENEROUS: Duration = Duration::from_millis(100);
+const GENEROUS: Duration = Duration::from_millis(400);
 
 fn builder(name: &str, flavour: Flavour) -> Builder {
     quick(name).server(flavour).gtid().append(ConfigFile::Monitor, QUICK_CHECKS)

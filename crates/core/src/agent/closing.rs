@@ -13,25 +13,39 @@ pub(super) enum Closing {
     Settled,
     /// One may still wait in the server.
     Tried,
+    /// The same; since this moment the server has been saying that it is read-only.
+    Said(Moment),
 }
 
 impl AgentMind {
     /// Only the end of the step proves that a server which this agent closes is closed; what it says of itself before may be a wish.
-    pub(super) fn without_wishes(&self, now: Moment, view: ServerView) -> ServerView {
+    pub(super) fn without_wishes(&mut self, now: Moment, view: ServerView) -> ServerView {
         let wants_open =
             self.memory.fencing.is_none() && self.leased_promotion().is_some() && self.may_open(now);
         match view {
-            ServerView::Up { writable: false } if self.closing == Closing::Tried && !wants_open => {
+            ServerView::Up { writable: false } if self.closing != Closing::Settled && !wants_open => {
+                if self.closing == Closing::Tried {
+                    self.closing = Closing::Said(now);
+                }
                 ServerView::Up { writable: true }
             }
             _ => view,
         }
     }
 
+    /// Since when the server has been closed by its own word, where nothing else tells yet that it is: a worker that was started anew
+    /// has to find that out by a step of its own.
+    pub(super) fn said_closed_since(&self) -> Option<Moment> {
+        match self.closing {
+            Closing::Said(since) => Some(since),
+            Closing::Settled | Closing::Tried => None,
+        }
+    }
+
     /// A step on the server begins or has ended well.
     pub(super) fn note_closing(&mut self, step: &Step, ended: bool) {
         match step {
-            Step::CloseWrites if !ended => self.closing = Closing::Tried,
+            Step::CloseWrites if !ended && self.closing == Closing::Settled => self.closing = Closing::Tried,
             Step::CloseWrites | Step::OpenWrites if ended => self.closing = Closing::Settled,
             _ => {}
         }

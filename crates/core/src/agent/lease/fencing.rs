@@ -159,7 +159,9 @@ impl AgentMind {
         match (self.server, self.memory.fencing) {
             (ServerView::Silent { writable_before: true }, fencing) => fencing.is_some() || unwanted,
             (ServerView::Up { writable: true } | ServerView::Refusing, Some(fencing)) => {
-                now.since(fencing.since()) >= KILL_AFTER
+                let since =
+                    self.said_closed_since().map_or(fencing.since(), |said| said.max(fencing.since()));
+                now.since(since) >= KILL_AFTER
             }
             _ => false,
         }

@@ -210,3 +210,30 @@ fn a_server_whose_closing_waits_for_a_commit_is_open_whatever_it_says_and_is_kil
     fixture.pass(2500);
     assert!(fixture.steps.contains(&Step::KillServer), "{:?}", fixture.steps);
 }
+
+/// Another worker, long after the end of the lease: the server says that it is read-only.
+fn started_anew_beside_a_closed_server() -> Fixture {
+    let mut fixture = killing();
+    fixture.lose_monitor();
+    fixture.pass(5500);
+    let mut fixture = fixture.restarted(4000);
+    fixture.terms = LeaseTerms { fence_hung_server: true, ..LeaseTerms::default() };
+    fixture.addresses(&[], true);
+    fixture.sees(UP);
+    assert_eq!(fixture.steps, [Step::CloseWrites]);
+    fixture.pass(1500);
+    assert!(!fixture.steps.contains(&Step::KillServer), "{:?}", fixture.steps);
+    fixture
+}
+
+#[test]
+fn a_worker_that_is_started_anew_beside_a_closed_server_finds_that_out_before_it_kills() {
+    let mut fixture = started_anew_beside_a_closed_server();
+    fixture.end(&Step::CloseWrites, StepOutcome::Done);
+    fixture.live(3000);
+    assert_eq!(fixture.released(), epoch(1));
+
+    let mut hanging = started_anew_beside_a_closed_server();
+    hanging.pass(1000);
+    assert!(hanging.steps.contains(&Step::KillServer), "{:?}", hanging.steps);
+}
