@@ -11,7 +11,7 @@ use mmm_lab::{
     base_dir, wait_for,
 };
 
-use crate::cluster::{Cluster, QUICK_CHECKS, SOON, quick};
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 use crate::overlap::{Looks, Overlap};
 
 /// Both clients together write as often as one that is alone.
@@ -57,6 +57,10 @@ impl Watch {
             }
         });
         Self { stop, looks, thread: Some(thread) }
+    }
+
+    fn count(&self) -> usize {
+        self.looks.lock().unwrap().count
     }
 
     fn take(&self) -> Looks {
@@ -118,8 +122,10 @@ impl Sides {
         overlap
     }
 
-    /// What happened since the beginning or the last report.
+    /// What happened since the beginning or the last report. A look takes a while on a busy machine; without one it is no report.
     pub(crate) fn lap(&mut self) -> Overlap {
+        let _ =
+            wait_for("a look", SOON, || if self.watch.count() > 0 { Ok(()) } else { Err("none".to_owned()) });
         let records = self.probes.each_ref().map(|probe| probe.record().unwrap());
         self.report(&records)
     }
@@ -177,8 +183,10 @@ impl Sides {
         .unwrap()
     }
 
-    /// Waits until `new` writes and `old` has given way: closed, without the writer's address, and its agent heard.
+    /// Waits until `old` has given way to `new`: closed, without the writer's address, and its agent heard. What happened is then
+    /// worth a report: somebody wrote meanwhile.
     pub(crate) fn expect_gave_way(&self, old: &str, new: &str) {
+        let began = Moment::now();
         self.wait_show(&format!("{new} the writer, {old} not lost any more"), SOON, |show| {
             show.holder(WRITER) == Some(new)
                 && !["HARD_OFFLINE", ""].contains(&show.state(old))
@@ -191,5 +199,6 @@ impl Sides {
             holders => Err(format!("{holders:?}")),
         })
         .unwrap();
+        self.wait_write_by(if new == M1 { ID1 } else { ID2 }, began);
     }
 }
