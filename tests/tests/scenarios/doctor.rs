@@ -76,7 +76,8 @@ fn mend(lab: &Lab, text: &str, start: &str, restart: bool) {
     assert!(!fixes.is_empty(), "no fix for `{start}` in {text}");
     for (host, place, line) in &fixes {
         match place.as_str() {
-            "SQL" => drop(lab.sql(host, line).unwrap()),
+            // A server that was started anew may take the writer's role just then, whose agent ends the clients it finds.
+            "SQL" => drop(wait_for(line, SOON, || lab.sql(host, line).map_err(|e| e.to_string())).unwrap()),
             "shell" => {
                 let output = lab.exec(host, &["sh", "-c", line]).unwrap();
                 assert!(output.success(), "{line}: {output}");
