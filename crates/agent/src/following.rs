@@ -25,6 +25,8 @@ const CONNECTED_LOOKS: u32 = 5;
 const LETS_NOBODY_IN: [u32; 8] = [1044, 1045, 1130, 1698, 1862, 2061, 3118, 3159];
 /// A new writer's clients wait for this, so it is rather left out.
 const NOTE_LIMIT: Duration = Duration::from_millis(500);
+/// What writing a place down may take itself.
+const WRITTEN_DOWN: Duration = Duration::from_millis(100);
 
 /// What the mind wants to know of replication at every look.
 pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bool) -> ReplicaView {
@@ -101,7 +103,7 @@ impl ServerLane {
     /// for certain: replicas then go by GTID, or not at all.
     pub(crate) async fn note_junction(&mut self, takeover: &Takeover) -> Option<Junction> {
         if *takeover == Takeover::Lost
-            && let Err(error) = self.write_place_down().await
+            && let Err(error) = self.wait_for_place().await
         {
             tracing::warn!("How much of the old writer's log is applied may be told a little late: {error}");
         }
@@ -119,19 +121,23 @@ impl ServerLane {
         }
     }
 
-    /// Where several threads apply, their place is written down now and then only, and when they stop. With GTIDs it is not what
-    /// replicas are told by.
-    async fn write_place_down(&mut self) -> Result<(), ServerError> {
+    /// Where several threads apply, their place is written down now and then only. With GTIDs it is not what replicas are told by.
+    /// Stopping them would write it down too, but they would wait up to a minute for the rest of a transaction that arrived in part.
+    async fn wait_for_place(&mut self) -> Result<(), ServerError> {
         let session = self.session().await?;
-        if session.identity().gtid
-            || session.replica_status(QUICK).await?.is_none_or(|status| status.sql != ThreadState::Yes)
-        {
+        if session.identity().gtid {
             return Ok(());
         }
-        let stopped = session.stop_applying(NOTE_LIMIT).await;
-        // Whatever came of that: a writer whose applier stands still would never get anything from anybody again.
-        self.session().await?.start_threads(false, true, QUICK).await?;
-        stopped
+        let until = Instant::now() + session.place_period(QUICK).await?.min(NOTE_LIMIT) + WRITTEN_DOWN;
+        while Instant::now() < until {
+            let status = self.session().await?.replica_status(QUICK).await?;
+            if status.is_none_or(|status| status.sql != ThreadState::Yes || status.received == status.applied)
+            {
+                return Ok(());
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
     }
 
     async fn read_junction(&mut self, takeover: &Takeover) -> Result<Option<Junction>, ServerError> {

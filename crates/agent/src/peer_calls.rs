@@ -237,14 +237,15 @@ impl Line {
     }
 }
 
-/// A connection for something that is not the mind's.
+/// Introduces this agent over a connection for something that is not the mind's.
 pub(crate) async fn open_session(
     setup: &Setup,
     host: &HostName,
     address: SocketAddr,
+    stream: TcpStream,
     limit: Duration,
 ) -> Result<Session<Connection>, String> {
-    open_to(&Caller::new(setup), host, address, limit).await
+    open_over(&Caller::new(setup), host, address, stream, limit).await
 }
 
 async fn open_to(
@@ -255,6 +256,16 @@ async fn open_to(
 ) -> Result<Session<Connection>, String> {
     let connecting = TcpStream::connect(address).await;
     let stream = connecting.map_err(|error| format!("can't connect to {address}: {error}"))?;
+    open_over(caller, host, address, stream, limit).await
+}
+
+async fn open_over(
+    caller: &Caller,
+    host: &HostName,
+    address: SocketAddr,
+    stream: TcpStream,
+    limit: Duration,
+) -> Result<Session<Connection>, String> {
     if let Err(error) = mmm_net::guard(&stream, DEAD_AFTER) {
         tracing::debug!("Can't set the limits on the connection to {address}: {error}");
     }

@@ -165,6 +165,7 @@ impl ServerLane {
     async fn carry_out(&mut self, step: &Step) -> Result<StepOutcome, ServerError> {
         if self.salvage.must_put_back(step) {
             self.put_back(false).await?;
+            self.salvage.forget();
         }
         match step {
             Step::CloseWrites => self.set_read_only(true).await,

@@ -188,6 +188,15 @@ pub enum Vain {
         patience: Duration,
         last: String,
     },
+    /// Its agent has not answered at all.
+    Unreachable {
+        tried: Duration,
+        last: String,
+    },
+    /// The server was to be opened by then.
+    TookTooLong {
+        limit: Duration,
+    },
     /// It was fetched but could not be kept or applied here.
     NotApplied(String),
     /// Nothing that was received tells where it lacks anything.
@@ -215,6 +224,14 @@ impl fmt::Display for Vain {
                     patience.as_secs()
                 )
             }
+            Self::Unreachable { tried, last } => {
+                write!(f, "its agent was tried for {:.1} s in vain: {last}", tried.as_secs_f64())
+            }
+            Self::TookTooLong { limit } => write!(
+                f,
+                "they were not all applied when promote_apply_timeout ({} s) was over",
+                limit.as_secs_f64()
+            ),
             Self::NotApplied(why) => write!(f, "they could not be applied: {why}"),
             Self::NoPlace => f.write_str("it is not known how far its log was received here"),
         }
@@ -340,6 +357,21 @@ mod tests {
         };
         assert!(lack.lacks(&gtid(6)) && lack.lacks(&gtid(8)) && !lack.lacks(&gtid(7)));
         assert!(lack.has_all(&format!("{uuid}:1-5")) && !lack.has_all(&format!("{uuid}:1-6")));
+    }
+
+    #[test]
+    fn what_kept_it_from_being_fetched_or_applied_is_told_with_the_limit() {
+        let from = HostName::from("db1");
+        let why = Vain::Unreachable { tried: Duration::from_millis(1250), last: "no answer".into() };
+        assert_eq!(
+            SalvageState::InVain { why, lacking: None }.describe(&from),
+            "The last transactions of 'db1' may be lost here: its agent was tried for 1.2 s in vain: no answer. They are still in its log; going on with what was received"
+        );
+        let why = Vain::TookTooLong { limit: Duration::from_secs(5) };
+        assert_eq!(
+            SalvageState::InVain { why, lacking: Some(7) }.describe(&from),
+            "7 transactions of 'db1' may be lost here: they were not all applied when promote_apply_timeout (5 s) was over. They are still in its log; going on with what was received"
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod holder;
 mod host;
 mod judge;
 mod lab;
+mod links;
 mod moment;
 mod network;
 mod probe;

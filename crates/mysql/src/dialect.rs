@@ -45,6 +45,10 @@ pub(crate) const IDENTITY: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN 
      'server_id', 'server_uuid', 'server_uid', 'hostname', 'pid_file', 'datadir', 'gtid_mode', 'log_bin', \
      'log_slave_updates', 'log_replica_updates')";
 
+/// In milliseconds, under the name of each version.
+pub(crate) const PLACE_PERIOD: &str =
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('replica_checkpoint_period', 'slave_checkpoint_period')";
+
 pub(crate) const ALIVE: &str = "SELECT 1";
 pub(crate) const AUTO_INCREMENT: &str =
     "SELECT @@global.auto_increment_increment AS increment_by, @@global.auto_increment_offset AS begins_at";

@@ -39,6 +39,12 @@ const IN_USE: u8 = 0x1;
 /// Where the first event of a file says when its server began.
 const CREATED: std::ops::Range<usize> = HEADER + 52..HEADER + 56;
 
+/// Where an event says at which place it ends.
+const POSITION: std::ops::Range<usize> = 13..17;
+const FLAGS: usize = 17;
+/// Behind the magic of a file.
+const LOG_BEGINS: u64 = 4;
+
 /// A part of one file of a log that holds whole transactions and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPiece {
@@ -187,6 +193,10 @@ async fn hand_out(mut packets: Packets, log: &SourceLog, place: Option<(String, 
         let within = place.as_ref().filter(|(name, _)| *name == piece.name).map(|(_, position)| *position);
         let from = within.map_or(piece.from, |position| position.clamp(piece.from, piece.to));
         if told != Some(&piece.name) {
+            if told.is_none() && place.is_none() && log.flavour == Flavour::MySql {
+                packets.event(&rotate(log, &piece.name, LOG_BEGINS)).await?;
+                packets.event(&opening_in_place(piece)).await?;
+            }
             packets.event(&rotate(log, &piece.name, from)).await?;
             packets.event(&opening(piece)).await?;
             told = Some(&piece.name);
@@ -237,16 +247,27 @@ fn rotate(log: &SourceLog, name: &str, position: u64) -> Vec<u8> {
 
 /// The first event of the file, without what would make the receiver think that the server began anew with it.
 fn opening(piece: &LogPiece) -> Vec<u8> {
+    let mut event = opening_in_place(piece);
+    if let Some(position) = event.get_mut(POSITION) {
+        position.fill(0);
+    }
+    with_sum(event)
+}
+
+/// The same at its place in the file. `MySQL` drops the half of a transaction that it has received when it sees this, and takes the
+/// whole one that follows; without it, it ends with a segmentation fault (9.7.4).
+fn opening_in_place(piece: &LogPiece) -> Vec<u8> {
     let mut event = piece.opening.clone();
     if let Some(created) = event.get_mut(CREATED) {
         created.fill(0);
     }
-    if let Some(position) = event.get_mut(13..17) {
-        position.fill(0);
-    }
-    if let Some(flags) = event.get_mut(17) {
+    if let Some(flags) = event.get_mut(FLAGS) {
         *flags &= !IN_USE;
     }
+    with_sum(event)
+}
+
+fn with_sum(mut event: Vec<u8>) -> Vec<u8> {
     let Some(body) = event.len().checked_sub(CHECKSUM) else { return event };
     let sum = crc32fast::hash(&event[..body]).to_le_bytes();
     event[body..].copy_from_slice(&sum);

@@ -48,6 +48,7 @@ mod repairs;
 mod replica_away;
 mod replicas;
 mod salvage;
+mod salvage_troubles;
 mod semi_sync;
 mod server_lost;
 mod sides;

@@ -3,6 +3,7 @@
 //! For the time of applying, replication points at a source of this agent's own on the loopback; the channel keeps its account and
 //! its options. What it pointed at before is written down first, and whatever ends this in the middle, the next step puts it back.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::fetch::{Fetch, Fetched};
 use super::journal::Journal;
+use super::turn::Turn;
 use super::{SalvagePaths, own_server};
 use crate::server_process::find_server;
 use crate::server_steps::{POLL, QUICK, REPLICATION_LIMIT, ServerLane, TURN};
@@ -61,18 +63,45 @@ impl Drop for Salvage {
 impl Salvage {
     pub(crate) fn new(paths: SalvagePaths) -> Self {
         let is_astray = paths.journal.exists();
-        Self { paths, stage: Stage::None, is_astray }
+        let salvage = Self { paths, stage: Stage::None, is_astray };
+        // Of an agent that was killed.
+        salvage.drop_spool();
+        salvage
     }
 
-    fn forget(&mut self) {
-        if let Stage::Fetching(_, task, _) = std::mem::take(&mut self.stage) {
-            task.abort();
+    /// What was fetched is in the dead server's log as well, and it may be large.
+    pub(crate) fn forget(&mut self) {
+        match std::mem::take(&mut self.stage) {
+            Stage::None => return,
+            Stage::Fetching(_, task, _) => task.abort(),
+            Stage::Fetched(..) | Stage::Applying(_) => {}
+        }
+        self.drop_spool();
+    }
+
+    fn drop_spool(&self) {
+        match std::fs::remove_file(&self.paths.spool) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!("Can't remove {}: {error}", self.paths.spool.display());
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 
-    /// Whether replication has to be put back where it pointed before this step.
+    /// Whether replication has to be put back where it pointed before this step. What opens and closes the server never waits for
+    /// that.
     pub(crate) fn must_put_back(&self, step: &Step) -> bool {
-        self.is_astray && !(matches!(step, Step::ApplyTail(_)) && matches!(self.stage, Stage::Applying(_)))
+        let goes_on = matches!((step, &self.stage), (Step::ApplyTail(_), Stage::Applying(_)));
+        let is_apart = matches!(
+            step,
+            Step::CloseWrites
+                | Step::OpenWrites
+                | Step::ReadPosition
+                | Step::EndClients
+                | Step::EndWriters
+                | Step::SetSemiSync { .. }
+        );
+        self.is_astray && !goes_on && !is_apart
     }
 }
 
@@ -106,7 +135,10 @@ impl ServerLane {
         self.salvage.stage = Stage::None;
         let fetched = match ended {
             Ok(Ok(fetched)) => fetched,
-            Ok(Err((why, lacking))) => return Ok(in_vain(why, lacking)),
+            Ok(Err((why, lacking))) => {
+                self.salvage.drop_spool();
+                return Ok(in_vain(why, lacking));
+            }
             Err(error) => return Ok(in_vain(Vain::Unreadable(error.to_string()), None)),
         };
         let found = &fetched.found;
@@ -196,9 +228,7 @@ impl ServerLane {
     async fn turn_to(&mut self, fetched: Fetched) -> Result<Result<(), StepOutcome>, ServerError> {
         let lacking = Some(fetched.found.transactions);
         let session = self.session().await?;
-        // Where several threads apply, the place is written down now and then only, and when they stop.
-        session.stop_replication(REPLICATION_LIMIT).await?;
-        let Some(before) = session.channel(QUICK).await? else {
+        let Some((turn, before, journal)) = Turn::prepare(session, Journal::of).await? else {
             return Ok(Err(in_vain(Vain::NoPlace, lacking)));
         };
         let identity = session.identity().clone();
@@ -206,10 +236,6 @@ impl ServerLane {
             return Ok(Err(in_vain(Vain::NoPlace, lacking)));
         };
         let end = Coordinates { file: last.file.clone(), pos: last.to };
-        let journal = Journal::of(&before);
-        let Some(at) = journal.start_at(before.status.applied.clone()) else {
-            return Ok(Err(in_vain(Vain::NoPlace, lacking)));
-        };
         let log = match source_log(&fetched, &before, &identity) {
             Ok(log) => log,
             Err(why) => return Ok(Err(in_vain(why, lacking))),
@@ -235,7 +261,7 @@ impl ServerLane {
         self.salvage.stage = Stage::Applying(Box::new(Applying { fetched, _source: source, end }));
         let session = self.session().await?;
         let (host, port) = (address.ip().to_string(), address.port());
-        session.redirect(&host, port, false, &at, REPLICATION_LIMIT).await?;
+        turn.carry_out(session, &before, &journal, (&host, port, false)).await?;
         session.start_replication(REPLICATION_LIMIT).await?;
         Ok(Ok(()))
     }
@@ -280,13 +306,11 @@ impl ServerLane {
     async fn end_well(&mut self) -> Result<StepOutcome, ServerError> {
         self.put_back(false).await?;
         let gtid = self.session().await?.gtid_state(QUICK).await?;
-        let Stage::Applying(applying) = std::mem::take(&mut self.salvage.stage) else {
+        let Stage::Applying(applying) = &self.salvage.stage else {
             return Ok(goes_on(SalvageState::Finding));
         };
-        if let Err(error) = tokio::fs::remove_file(&applying.fetched.spool).await {
-            tracing::debug!("Can't remove {}: {error}", applying.fetched.spool.display());
-        }
-        let found = applying.fetched.found;
+        let found = applying.fetched.found.clone();
+        self.salvage.forget();
         let (transactions, first, last, damage) = (found.transactions, found.first, found.last, found.damage);
         Ok(StepOutcome::Salvage(
             SalvageState::Done { transactions, first, last, damage },
@@ -302,19 +326,19 @@ impl ServerLane {
             return Ok(());
         };
         let session = self.session().await?;
-        session.stop_replication(REPLICATION_LIMIT).await?;
-        if let Some(now) = session.channel(QUICK).await?
-            && let Some(at) = journal.start_at(now.status.applied.clone())
+        let prepared = Turn::prepare(session, |_| journal.clone()).await?;
+        if let Some((turn, now, _)) = prepared
             && (now.status.source_host.as_str(), now.status.source_port)
                 != (journal.host.as_str(), journal.port)
         {
-            session.redirect(&journal.host, journal.port, journal.tls, &at, REPLICATION_LIMIT).await?;
-            tracing::info!(
-                "Replication points at {}:{} again{}",
-                journal.host,
-                journal.port,
-                if let StartAt::Log(place) = &at { format!(", {place}") } else { String::new() }
-            );
+            turn.carry_out(session, &now, &journal, (&journal.host, journal.port, journal.tls)).await?;
+            let from = match &turn {
+                Turn::Receiver(StartAt::Log(place)) | Turn::Both(StartAt::Log(place)) => {
+                    format!(", {place}")
+                }
+                Turn::Receiver(StartAt::Gtid(_)) | Turn::Both(StartAt::Gtid(_)) => String::new(),
+            };
+            tracing::info!("Replication points at {}:{} again{from}", journal.host, journal.port);
         }
         Journal::remove(&self.salvage.paths.journal);
         self.salvage.is_astray = false;

@@ -1,6 +1,7 @@
 //! Fetches what is lacking of a dead server's log from the agent there, over a connection of its own: promises and leases go
 //! on beside it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,21 @@ use mmm_core::salvage::{
 use mmm_wire::{Connection, Session};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::peer_calls::open_session;
 use crate::setup::Setup;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Introductions included, over a connection that stands.
+const GREET_LIMIT: Duration = Duration::from_secs(2);
+/// The network's own second attempt comes after a second: rather a new one before.
+const CONNECT_LIMIT: Duration = Duration::from_millis(400);
+/// A host that is there answers at once; as long as it has never answered there is nothing to hope for after this.
+const HOST_PATIENCE: Duration = Duration::from_secs(1);
+/// The host is there and its agent is not: it may be on its way up again, a second after its end and as long as it takes to start.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 /// A part is read and sent at once, or not at all.
 const PART_LIMIT: Duration = Duration::from_secs(3);
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -36,6 +45,11 @@ pub(crate) struct Fetched {
 enum Trouble {
     Vain(Vain),
     Again(String),
+    /// Nobody takes connections there.
+    Away {
+        why: String,
+        patience: Duration,
+    },
 }
 
 impl Trouble {
@@ -53,6 +67,8 @@ struct Progress {
     at: u64,
     done: u64,
     last: Instant,
+    /// The agent there has let this one in.
+    is_known: bool,
 }
 
 impl Progress {
@@ -74,8 +90,9 @@ impl Fetch {
     /// Goes on after each broken connection, until nothing has come for as long as the order says. The error has the number of
     /// transactions that are known to be lacking.
     pub(crate) async fn run(self) -> Result<Fetched, (Vain, Option<u64>)> {
+        let began = Instant::now();
         let mut progress =
-            Progress { found: None, spool: None, range: 0, at: 0, done: 0, last: Instant::now() };
+            Progress { found: None, spool: None, range: 0, at: 0, done: 0, last: began, is_known: false };
         loop {
             let patience = self.order.patience;
             let why = match self.attempt(&mut progress).await {
@@ -84,6 +101,13 @@ impl Fetch {
                     return Ok(Fetched { found, spool: self.spool.clone() });
                 }
                 Err(Trouble::Vain(why)) => return Err((why, lacking(&progress))),
+                Err(Trouble::Away { why, patience: enough }) => {
+                    let tried = began.elapsed();
+                    if !progress.is_known && tried >= enough.min(patience) {
+                        return Err((Vain::Unreachable { tried, last: why }, None));
+                    }
+                    why
+                }
                 Err(Trouble::Again(why)) => why,
             };
             if progress.last.elapsed() >= patience {
@@ -96,6 +120,7 @@ impl Fetch {
 
     async fn attempt(&self, progress: &mut Progress) -> Result<(), Trouble> {
         let mut line = self.open().await?;
+        progress.is_known = true;
         if progress.found.is_none() {
             let ask = TailRequest::Find(Box::new(self.lacking.clone()));
             // Files are looked through for this; where the server of that host is being looked for, that takes a moment.
@@ -177,8 +202,24 @@ impl Fetch {
             let why = format!("this host's configuration does not have '{from}'");
             return Err(Trouble::Vain(Vain::Unreadable(why)));
         };
-        let opening = timeout(CONNECT_LIMIT, open_session(&self.setup, from, *address, CONNECT_LIMIT));
-        let session = opening.await.map_err(|_| Trouble::again("it can't be connected to"))?;
+        let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                let why = format!("nobody listens at {address}: its agent does not run");
+                return Err(Trouble::Away { why, patience: START_PATIENCE });
+            }
+            Ok(Err(error)) => {
+                let why = format!("can't connect to {address}: {error}");
+                return Err(Trouble::Away { why, patience: HOST_PATIENCE });
+            }
+            Err(_) => {
+                let why = format!("no answer from {address}");
+                return Err(Trouble::Away { why, patience: HOST_PATIENCE });
+            }
+        };
+        let opening = timeout(GREET_LIMIT, open_session(&self.setup, from, *address, stream, GREET_LIMIT));
+        let session =
+            opening.await.map_err(|_| Trouble::again("it takes connections and does not answer"))?;
         session.map_err(Trouble::again)
     }
 }

@@ -45,6 +45,14 @@ impl Journal {
         }
     }
 
+    /// From where it goes on receiving, having received this.
+    pub(crate) fn receive_from(&self, received: Option<Coordinates>) -> Option<StartAt> {
+        match self.start_at(None) {
+            Some(by_gtid @ StartAt::Gtid(_)) => Some(by_gtid),
+            Some(StartAt::Log(_)) | None => received.filter(|place| !place.file.is_empty()).map(StartAt::Log),
+        }
+    }
+
     pub(crate) fn load(path: &Path) -> Option<Self> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
@@ -98,7 +106,10 @@ mod tests {
         let at = |file: &str, pos| Coordinates { file: file.into(), pos };
         assert_eq!(journal.start_at(None), Some(StartAt::Log(at("bin.000002", 900))));
         assert_eq!(journal.start_at(Some(at("bin.000003", 4))), Some(StartAt::Log(at("bin.000003", 4))));
+        assert_eq!(journal.receive_from(Some(at("bin.000003", 4))), Some(StartAt::Log(at("bin.000003", 4))));
+        assert_eq!(journal.receive_from(None), None, "it would begin with the first file of the log");
         let by_gtid = Journal { by_gtid: Some(false), ..journal };
+        assert_eq!(by_gtid.receive_from(None), Some(StartAt::Gtid(GtidUse::SlavePos)));
         assert_eq!(by_gtid.start_at(None), Some(StartAt::Gtid(GtidUse::SlavePos)));
         Journal::remove(&path);
         assert_eq!(Journal::load(&path), None);

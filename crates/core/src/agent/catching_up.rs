@@ -1,8 +1,11 @@
 //! How long a new writer applies what it received before it is opened.
 
+use std::time::Duration;
+
 use super::event::AgentAction;
 use super::mind::AgentMind;
 use crate::cluster::LogLevel;
+use crate::lease::Epoch;
 use crate::message::{Order, Takeover};
 use crate::moment::Moment;
 
@@ -30,6 +33,13 @@ impl AgentMind {
         }
     }
 
+    /// The limit, when the time for applying is over that began with the catching up of this choice.
+    pub(super) fn apply_limit_over(&self, now: Moment, epoch: Epoch) -> Option<Duration> {
+        let limit = self.terms().apply_limit?;
+        let (of, began) = self.catch_up_began?;
+        (of == epoch && now.since(began) >= limit).then_some(limit)
+    }
+
     /// Whether the server is opened although there is more to apply. Its replication goes on applying then; what clients write
     /// meanwhile may collide with that. A planned move has limits of its own.
     pub(super) fn ends_catch_up(
@@ -39,12 +49,8 @@ impl AgentMind {
         progress: &str,
         actions: &mut Vec<AgentAction>,
     ) -> bool {
-        let Some(limit) = self.terms().apply_limit else { return false };
-        let Some((epoch, began)) = self.catch_up_began else { return false };
-        let planned = matches!(takeover, Takeover::After(_));
-        if planned || self.catching_up_for != Some(epoch) || now.since(began) < limit {
-            return false;
-        }
+        let over = self.catching_up_for.and_then(|epoch| self.apply_limit_over(now, epoch));
+        let Some(limit) = over.filter(|_| !matches!(takeover, Takeover::After(_))) else { return false };
         self.memory.caught_up_for = self.catching_up_for.take();
         let text = format!(
             "Opening the server for writes although it has not applied all that it received ({progress}): promote_apply_timeout is {} s. It goes on applying; look for replication errors and compare what was written meanwhile",

@@ -538,6 +538,9 @@ impl AgentMind {
             self.problem.remove(&step.lane());
             return;
         }
+        if self.tail_waits(now, step, &progress, actions) {
+            return;
+        }
         if let Step::Approach(id, _) = step {
             if self.approach.as_ref().is_none_or(|(wanted, until, _)| wanted == id && now >= *until) {
                 self.end_approach(*id, Err(progress));

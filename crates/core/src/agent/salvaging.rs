@@ -12,7 +12,7 @@ use crate::lease::Epoch;
 use crate::message::Promotion;
 use crate::moment::Moment;
 use crate::names::HostName;
-use crate::salvage::{SalvageOrder, SalvageState};
+use crate::salvage::{SalvageOrder, SalvageState, Vain};
 
 /// What an agent has to know of it after a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +75,7 @@ impl AgentMind {
         };
         let Some(promotion) = self.leased_promotion().filter(still_wanted) else { return };
         let epoch = promotion.epoch;
+        let state = self.within_limit(now, epoch, step, state);
         let is_fetched = matches!(step, Step::FetchTail(_)) && matches!(state, SalvageState::Applying { .. });
         if is_fetched {
             self.salvage_fetched_for = Some(epoch);
@@ -94,6 +95,34 @@ impl AgentMind {
             actions.push(AgentAction::Log(level, format!("Salvage: {}", state.describe(&order.from))));
         }
         self.memory.salvage = SalvageMemory { state: Some((epoch, order.clone(), state)), ended };
+    }
+
+    /// What was received before has to be applied first, and there is more of it.
+    pub(super) fn tail_waits(
+        &mut self,
+        now: Moment,
+        step: &Step,
+        progress: &str,
+        actions: &mut Vec<AgentAction>,
+    ) -> bool {
+        let Step::ApplyTail(_) = step else { return false };
+        let epoch = self.leased_promotion().map_or(Epoch::NONE, |promotion| promotion.epoch);
+        let Some(limit) = self.apply_limit_over(now, epoch) else { return false };
+        let text = format!("What was received is not applied yet ({progress}), so the rest can't be");
+        actions.push(AgentAction::Log(LogLevel::Warn, text));
+        let state = SalvageState::InVain { why: Vain::TookTooLong { limit }, lacking: None };
+        self.take_in_salvage(now, step, state, actions);
+        true
+    }
+
+    /// The limit of applying is one for what was received and what is salvaged.
+    fn within_limit(&self, now: Moment, epoch: Epoch, step: &Step, state: SalvageState) -> SalvageState {
+        let (Step::ApplyTail(_), SalvageState::Applying { transactions }) = (step, &state) else {
+            return state;
+        };
+        let lacking = Some(*transactions);
+        self.apply_limit_over(now, epoch)
+            .map_or(state, |limit| SalvageState::InVain { why: Vain::TookTooLong { limit }, lacking })
     }
 
     /// Replicas by GTID may have more of the tail than this server had when it noted where its log stood; by place they stand

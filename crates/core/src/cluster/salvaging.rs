@@ -3,7 +3,7 @@
 use super::{Action, Cluster, LogLevel};
 use crate::message::{AgentStatus, ServerView, Takeover};
 use crate::names::HostName;
-use crate::salvage::{SalvageOrder, SalvageState};
+use crate::salvage::{SalvageOrder, SalvageState, Vain};
 
 impl Cluster {
     /// The old writer's server has ended, and its agent is there to hand over the end of the log.
@@ -16,9 +16,9 @@ impl Cluster {
         let patience = self.settings.salvage_timeout;
         let from =
             last.filter(|last| *takeover == Takeover::Lost && *last != holder && !patience.is_zero())?;
-        let agent =
-            |name: &HostName| self.hosts.get(name).map(|host| &host.agent).filter(|agent| agent.connected);
-        let (old, new) = (agent(from)?, agent(holder)?);
+        let agent = |name: &HostName| self.hosts.get(name).map(|host| &host.agent);
+        // An agent that is lost since then may be back, and whether it is the other one finds out at once.
+        let (old, new) = (agent(from)?, agent(holder).filter(|new| new.connected)?);
         let can = old.status.salvages && new.status.salvages && old.status.server == ServerView::Gone;
         can.then(|| Box::new(SalvageOrder { from: from.clone(), patience }))
     }
@@ -39,7 +39,23 @@ impl Cluster {
             }
             SalvageState::Finding | SalvageState::Fetching { .. } | SalvageState::Applying { .. } => return,
         };
-        actions.push(Action::log(level, format!("Host '{name}': {}", state.describe(from))));
+        let link = self.link_between(name, from, state).unwrap_or_default();
+        actions.push(Action::log(level, format!("Host '{name}': {}{link}", state.describe(from))));
+    }
+
+    /// What the monitor knows of an agent that another one could not reach.
+    fn link_between(&self, name: &HostName, from: &HostName, state: &SalvageState) -> Option<String> {
+        let unreached = matches!(state, SalvageState::InVain { why: Vain::Unreachable { .. }, .. });
+        let connected = self.hosts.get(from).is_some_and(|host| host.agent.connected);
+        unreached.then(|| {
+            if connected {
+                format!(
+                    ". The monitor reaches the agent of '{from}': look at the network between '{name}' and '{from}'"
+                )
+            } else {
+                format!(". The monitor does not reach the agent of '{from}' either")
+            }
+        })
     }
 
     /// What the writer tells of its salvage, as long as it is under way or has been in vain.

@@ -12,6 +12,9 @@ use super::{
 /// The first event of a file is some hundred bytes long.
 const OPENING_MAX: u32 = 64 * 1024;
 
+/// Nobody can tell a transaction that was never written whole from one that was cut off later.
+const CUT: &str = "its last transaction has no end, as when the server dies while it writes it";
+
 /// Magic and the head of the first event.
 const SHORTEST: u64 = 4 + 19;
 
@@ -99,9 +102,15 @@ pub fn find_tail(
             goes_on = take_in(tail, file, &opening, &transaction, goes_on, lacks(&name, &transaction));
             ControlFlow::Continue(())
         });
-        if let EndOfLog::Damaged(what) = summary.map_err(at)?.end {
-            tail.damage = Some(format!("{}: {what}", file.display()));
-            break;
+        match summary.map_err(at)?.end {
+            EndOfLog::Damaged(what) => {
+                tail.damage = Some(format!("{}: {what}", file.display()));
+                break;
+            }
+            EndOfLog::Cut if index + 1 == files.len() => {
+                tail.damage = Some(format!("{}: {CUT}", file.display()));
+            }
+            _ => {}
         }
     }
     tail.ok_or(TailError::Empty)

@@ -53,6 +53,25 @@ impl Dialect {
         self.change(&options)
     }
 
+    /// Whether the receiver may be pointed elsewhere while what it has fetched goes on being applied.
+    pub(crate) fn turns_while_applying(self) -> bool {
+        self.is_mysql_since(5, 7, 4)
+    }
+
+    /// The same for the receiver alone. What it asks for by GTID is not named: that would need the applier to be stopped.
+    pub(crate) fn turn_receiver(self, host: &str, port: u16, tls: bool, at: &StartAt) -> String {
+        let mut options = vec![
+            format!("{} = {}", self.option("HOST"), quoted(host)),
+            format!("{} = {port}", self.option("PORT")),
+            format!("{} = {}", self.option("SSL"), u8::from(tls)),
+        ];
+        if let StartAt::Log(place) = at {
+            options.push(format!("{} = {}", self.option("LOG_FILE"), quoted(&place.file)));
+            options.push(format!("{} = {}", self.option("LOG_POS"), place.pos));
+        }
+        self.change(&options)
+    }
+
     fn change(self, options: &[String]) -> String {
         let verb = if self.has_new_change() { "CHANGE REPLICATION SOURCE TO" } else { "CHANGE MASTER TO" };
         format!("{verb} {}", options.join(", "))
@@ -137,6 +156,22 @@ mod tests {
                 "CHANGE MASTER TO MASTER_LOG_FILE = 'bin.000007', MASTER_LOG_POS = 900, MASTER_AUTO_POSITION = 0"
             );
         }
+    }
+
+    #[test]
+    fn a_receiver_is_turned_without_a_word_that_concerns_the_applier() {
+        let mysql = dialect(Flavour::MySql, 9, 7, 4);
+        assert!(mysql.turns_while_applying());
+        assert!(!dialect(Flavour::MariaDb, 11, 8, 1).turns_while_applying());
+        assert_eq!(
+            mysql.turn_receiver("127.0.0.1", 4000, false, &StartAt::Gtid(GtidUse::SlavePos)),
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = 4000, SOURCE_SSL = 0"
+        );
+        assert!(
+            mysql
+                .turn_receiver("db1", 3306, true, &place())
+                .ends_with("SOURCE_SSL = 1, SOURCE_LOG_FILE = 'bin.000007', SOURCE_LOG_POS = 900")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::dialect::{Dialect, Threads};
+use crate::dialect::{Dialect, PLACE_PERIOD, Threads};
 use crate::error::{ErrorKind, ServerError};
 use crate::replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, WaitOutcome};
 
@@ -28,6 +28,13 @@ impl Session {
         rows.first()
             .and_then(|row| row.first()?.parse().ok())
             .ok_or_else(|| self.error(doing, ErrorKind::unexpected("no number in the answer")))
+    }
+
+    /// How often `MySQL` writes down how far several threads have applied: the place that it tells may be so old.
+    pub async fn place_period(&mut self, limit: Duration) -> Result<Duration, ServerError> {
+        let rows = self.rows("asking how often the place is written down", PLACE_PERIOD, limit).await?;
+        let period = rows.first().and_then(|row| row.number(&["Value"]));
+        Ok(Duration::from_millis(period.unwrap_or_default()))
     }
 
     /// The end of the server's own binary log; `None` when it keeps none.

@@ -51,6 +51,24 @@ impl Session {
         self.rows("pointing replication at another server for a while", &sql, limit).await.map(drop)
     }
 
+    /// Whether [`Self::turn_receiver`] works here.
+    pub fn turns_while_applying(&self) -> bool {
+        self.identity.dialect().turns_while_applying()
+    }
+
+    /// Like [`Self::redirect`], with only the receiver stopped: what it has fetched stays and is applied.
+    pub async fn turn_receiver(
+        &mut self,
+        host: &str,
+        port: u16,
+        tls: bool,
+        at: &StartAt,
+        limit: Duration,
+    ) -> Result<(), ServerError> {
+        let sql = self.identity.dialect().turn_receiver(host, port, tls, at);
+        self.rows("pointing the receiver of replication at another server", &sql, limit).await.map(drop)
+    }
+
     /// Goes on at another place of the same server's log. Both threads have to be stopped before.
     pub async fn replicate_at(&mut self, at: &StartAt, limit: Duration) -> Result<(), ServerError> {
         let sql = self.identity.dialect().change_place(at);

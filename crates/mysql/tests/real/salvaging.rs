@@ -220,3 +220,108 @@ fn a_tail_without_gtids_is_applied_by_place() {
         in_own_network(salvage(By::PlaceOnly));
     }
 }
+
+/// What a transaction ends with: a header, its number, a checksum. `MariaDB` writes no checksum unless it is told to.
+const LAST_EVENT: u64 = 19 + 8 + 4;
+
+/// The writer died, or the connection to it was cut, in the middle of a transaction.
+async fn half_received(by: By) {
+    let maria = flavour() == Flavour::MariaDb;
+    let mut options = vec![if maria { "--log-slave-updates" } else { "--log-replica-updates" }];
+    options.push("--binlog-checksum=CRC32");
+    if by == By::PlaceOnly {
+        options.extend(["--gtid-mode=OFF", "--enforce-gtid-consistency=OFF"]);
+    }
+    let mut old = Server::start_with(12, &options).await;
+    let new = Server::start_with(13, &options).await;
+    let mut client = old.client("boss").await;
+    for statement in [
+        "INSERT INTO app.a VALUES (1)",
+        "BEGIN",
+        "INSERT INTO app.a VALUES (2)",
+        "INSERT INTO app.a VALUES (3)",
+        "COMMIT",
+    ] {
+        client.query_drop(statement).await.unwrap();
+    }
+    old.crash();
+    let files = log_files(&old.data().join("bin.index"), &old.data()).unwrap();
+    let tail = find_tail(&files, Some(("bin.000001", 4)), |_| false, |_, _| true).unwrap();
+    assert_eq!(tail.transactions, 2, "{tail:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("spool");
+    let mut log = SourceLog {
+        flavour: flavour(),
+        server_version: tail.format.server_version.clone(),
+        server_id: tail.format.server_id,
+        server_uuid: (!maria).then(|| "3e11fa47-71ca-11e1-9e33-c80aa9429562".to_owned()),
+        gtid_mode: by != By::PlaceOnly,
+        checksums: tail.format.checksums,
+        user: "repl".to_owned(),
+        pieces: spool(&tail, &path),
+        spool: path,
+    };
+    // Without the event that ends the last transaction.
+    log.pieces.last_mut().unwrap().to -= LAST_EVENT;
+    new.replicate_from(&old).await;
+    let source = LogSource::start(log.clone(), |_, _| true).await.unwrap();
+    let begin = Coordinates { file: "bin.000001".to_owned(), pos: 4 };
+    let mut session = new.session(&agent()).await;
+    let port = source.address.port();
+    session.redirect("127.0.0.1", port, false, &start(by, &begin), LIMIT).await.unwrap();
+    session.start_replication(LIMIT).await.unwrap();
+    let cut = log.pieces.last().unwrap().to;
+    eventually(
+        async || channel(&mut session).await,
+        |status| {
+            status.received.as_ref().is_some_and(|received| received.pos == cut) && status.applier_is_idle()
+        },
+    )
+    .await;
+    session.stop_receiving(LIMIT).await.unwrap();
+    let mut boss = new.client("boss").await;
+    let rows: Vec<u32> = boss.query("SELECT n FROM app.a ORDER BY n").await.unwrap();
+    assert_eq!(rows, [1]);
+
+    log.pieces.last_mut().unwrap().to += LAST_EVENT;
+    let end = Coordinates { pos: cut + LAST_EVENT, ..begin.clone() };
+    let source = LogSource::start(log, |_, _| true).await.unwrap();
+    let port = source.address.port();
+    let before = channel(&mut session).await;
+    if session.turns_while_applying() {
+        let received = before.received.unwrap();
+        session.turn_receiver("127.0.0.1", port, false, &start(by, &received), LIMIT).await.unwrap();
+        session.start_receiving(LIMIT).await.unwrap();
+    } else {
+        session.stop_replication(LIMIT).await.unwrap();
+        let applied = channel(&mut session).await.applied.unwrap();
+        session.redirect("127.0.0.1", port, false, &start(by, &applied), LIMIT).await.unwrap();
+        session.start_replication(LIMIT).await.unwrap();
+    }
+    let rows = async || boss.query::<u32, _>("SELECT n FROM app.a ORDER BY n").await.unwrap();
+    eventually(rows, |rows| rows == &[1, 2, 3]).await;
+    session.stop_replication(LIMIT).await.unwrap();
+    let after = channel(&mut session).await;
+    assert_eq!((after.applied, after.received), (Some(end.clone()), Some(end)));
+}
+
+fn start(by: By, place: &Coordinates) -> StartAt {
+    if by == By::Gtid { StartAt::Gtid(GtidUse::SlavePos) } else { StartAt::Log(place.clone()) }
+}
+
+#[test]
+fn the_rest_of_a_half_received_transaction_comes_by_gtid() {
+    in_own_network(half_received(By::Gtid));
+}
+
+#[test]
+fn the_rest_of_a_half_received_transaction_comes_by_place() {
+    in_own_network(half_received(By::Place));
+}
+
+#[test]
+fn the_rest_of_a_half_received_transaction_comes_without_gtids() {
+    if flavour() == Flavour::MySql {
+        in_own_network(half_received(By::PlaceOnly));
+    }
+}

@@ -12,6 +12,7 @@ use crate::message::{
 };
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
+use crate::salvage::SalvageOrder;
 use crate::state::HostState;
 
 pub(super) const UP: ServerView = ServerView::Up { writable: false };
@@ -87,6 +88,8 @@ pub(super) struct Fixture {
     pub(super) list: BTreeSet<HostName>,
     pub(super) terms: LeaseTerms,
     pub(super) proof: Proof,
+    /// What comes with its promotions.
+    pub(super) salvage: Option<Box<SalvageOrder>>,
     pub(super) renewals: Vec<Renewal>,
     pub(super) asked: Vec<(HostName, PeerRequest)>,
     pub(super) answers: Vec<(u64, PeerAnswer)>,
@@ -127,6 +130,7 @@ impl Fixture {
             list: BTreeSet::new(),
             terms: LeaseTerms::default(),
             proof: Proof::Nobody,
+            salvage: None,
             renewals: Vec::new(),
             asked: Vec::new(),
             answers: Vec::new(),
@@ -314,9 +318,9 @@ impl Fixture {
     ) {
         self.number += 1;
         let master = if promotion.is_some() { "db1" } else { "db2" };
-        let proof = self.proof;
+        let (proof, salvage) = (self.proof, self.salvage.clone());
         let writer = promotion.map(|(number, takeover, hold)| Promotion {
-            salvage: None,
+            salvage,
             epoch: epoch(number),
             proof,
             takeover,

@@ -9,5 +9,6 @@ mod orders;
 mod promises;
 mod protocol1;
 mod reload;
+mod salvaging;
 mod semi_sync;
 mod writes;

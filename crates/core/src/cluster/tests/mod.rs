@@ -15,6 +15,7 @@ mod moving;
 mod properties;
 mod protocol1;
 mod reload;
+mod salvaging;
 mod semi_sync;
 mod semi_sync_manage;
 mod show_long;

@@ -1,0 +1,83 @@
+//! What only a dead writer's log has, before this server is opened.
+
+use std::time::Duration;
+
+use super::fixture::{Fixture, writer};
+use crate::agent::AgentMemory;
+use crate::agent::step::{Step, StepOutcome};
+use crate::message::{LeaseTerms, ServerView, Takeover};
+use crate::names::HostName;
+use crate::salvage::{SalvageOrder, SalvageState, Vain};
+use crate::state::HostState;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn order() -> SalvageOrder {
+    SalvageOrder { from: HostName::from("db2"), patience: Duration::from_secs(10) }
+}
+
+fn applying() -> StepOutcome {
+    StepOutcome::Salvage(SalvageState::Applying { transactions: 7 }, None)
+}
+
+/// A new writer that has fetched what it lacked and applied what it had received.
+fn fetched(limit: Option<Duration>) -> Fixture {
+    let mut fixture = Fixture::new(AgentMemory::default());
+    fixture.terms = LeaseTerms { apply_limit: limit, ..LeaseTerms::default() };
+    fixture.salvage = Some(Box::new(order()));
+    fixture.sees(ServerView::Up { writable: false });
+    fixture.addresses(&[], true);
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    fixture.end(&Step::FetchTail(order()), applying());
+    fixture.end(&Step::CatchUp(Takeover::Lost), StepOutcome::Done);
+    fixture
+}
+
+fn told(fixture: &Fixture) -> SalvageState {
+    fixture.status().salvage.expect("a salvage was ordered").2
+}
+
+#[test]
+fn the_limit_of_applying_ends_a_tail_as_well() {
+    let mut fixture = fetched(Some(LIMIT));
+    let apply = Step::ApplyTail(order());
+    for _ in 0..9 {
+        fixture.end(&apply, applying());
+        fixture.pass(500);
+    }
+    assert_eq!(
+        (told(&fixture), &fixture.steps),
+        (SalvageState::Applying { transactions: 7 }, &vec![apply.clone()])
+    );
+    fixture.pass(1_000);
+    fixture.end(&apply, applying());
+    let why = Vain::TookTooLong { limit: LIMIT };
+    assert_eq!(told(&fixture), SalvageState::InVain { why, lacking: Some(7) });
+    assert_eq!(fixture.steps, [Step::OpenWrites]);
+    assert!(fixture.logged("FATAL Salvage: 7 transactions of 'db2' may be lost here: they were not all applied when promote_apply_timeout (5 s) was over"), "{:?}", fixture.log);
+}
+
+#[test]
+fn a_tail_does_not_wait_for_what_was_not_applied_within_the_limit() {
+    let mut fixture = fetched(Some(LIMIT));
+    fixture.pass(6_000);
+    fixture.end(&Step::ApplyTail(order()), StepOutcome::NotYet("bin.2:100 of bin.2:900".to_owned()));
+    let why = Vain::TookTooLong { limit: LIMIT };
+    assert_eq!(told(&fixture), SalvageState::InVain { why, lacking: None });
+    assert!(
+        fixture.logged("What was received is not applied yet (bin.2:100 of bin.2:900)"),
+        "{:?}",
+        fixture.log
+    );
+    assert_eq!(fixture.steps, [Step::OpenWrites]);
+}
+
+#[test]
+fn a_tail_is_applied_for_as_long_as_it_takes_where_no_limit_is_set() {
+    let mut fixture = fetched(None);
+    for _ in 0..20 {
+        fixture.end(&Step::ApplyTail(order()), applying());
+        fixture.pass(10_000);
+    }
+    assert_eq!(fixture.steps, [Step::ApplyTail(order())]);
+}
