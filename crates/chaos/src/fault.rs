@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     PowerOff(&'static str),
     Reboot(&'static str),
     FullDisk(&'static str),
+    FullData(&'static str),
+    StallData(&'static str),
     ClockJump(&'static str, i64),
     StopApplying(&'static str),
     MoveWriter,
@@ -78,6 +80,8 @@ const TABLE: &[Row] = &[
     (2, |random| Fault::PowerOff(random.one_of(&[M1, M2, MON]))),
     (2, |random| Fault::Reboot(random.one_of(&[M1, M2, MON]))),
     (1, |random| Fault::FullDisk(random.one_of(&[M1, M2, MON]))),
+    (1, |random| Fault::FullData(master(random))),
+    (2, |random| Fault::StallData(master(random))),
     (1, |random| Fault::ClockJump(random.one_of(&[M1, M2, MON]), random.one_of(&[-3600, -30, 30, 3600]))),
     (2, |random| Fault::StopApplying(master(random))),
     (4, |_| Fault::MoveWriter),
@@ -116,8 +120,34 @@ impl Fault {
         Self::MoveWriter
     }
 
-    pub(crate) fn make(self, lab: &Lab) -> Result<()> {
+    /// The command that was given to the monitor, and whether it took it, where that was the fault.
+    pub(crate) fn make(self, lab: &Lab) -> Result<Option<(String, bool)>> {
+        let line = match self {
+            // Without a monitor, or a target that is well, it is refused: as it would be to an operator.
+            Self::MoveWriter => lab
+                .show()
+                .ok()
+                .and_then(|show| Some(format!("move_role writer {}", other(show.holder(WRITER)?)))),
+            Self::SetOffline(host) => Some(format!("set_offline {host}")),
+            _ => {
+                self.break_something(lab)?;
+                None
+            }
+        };
+        Ok(line.map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let taken = lab.control(&words).is_ok_and(|answer| answer.success());
+            (line, taken)
+        }))
+    }
+
+    fn break_something(self, lab: &Lab) -> Result<()> {
         match self {
+            Self::Kill(host, Program::Server) | Self::Reboot(host) if is_stalled(lab, host) => {
+                // Whatever waits for storage can't be killed.
+                lab.resume_storage(host)?;
+                self.break_something(lab)
+            }
             Self::Kill(host, program) => unless_gone(lab.kill(host, program)),
             Self::Stop(host, program) => unless_gone(stop(lab, host, program)),
             Self::Freeze(host, program) => unless_gone(lab.freeze(host, program)),
@@ -137,24 +167,19 @@ impl Fault {
                 unless_gone(lab.start_enabled(host))
             }
             Self::FullDisk(host) => unless_gone(lab.fill_disk(host)),
+            Self::FullData(host) => unless_gone(lab.fill_data_disk(host)),
+            Self::StallData(host) => {
+                if !is_stalled(lab, host) {
+                    lab.stall_storage(host)?;
+                }
+                Ok(())
+            }
             Self::ClockJump(host, offset) => unless_gone(lab.set_clock(host, offset)),
             Self::StopApplying(host) => {
                 applier(lab, host, "STOP");
                 Ok(())
             }
-            Self::MoveWriter => {
-                // Without a monitor, or a target that is well, it is refused: as it would be to an operator.
-                if let Ok(show) = lab.show()
-                    && let Some(writer) = show.holder(WRITER)
-                {
-                    let _ = lab.control(&["move_role", "writer", other(writer)]);
-                }
-                Ok(())
-            }
-            Self::SetOffline(host) => {
-                let _ = lab.control(&["set_offline", host]);
-                Ok(())
-            }
+            Self::MoveWriter | Self::SetOffline(_) => Ok(()),
         }
     }
 
@@ -173,8 +198,24 @@ impl Fault {
             }
             Self::Unplug(host) => unless_gone(lab.replug(host)),
             Self::PowerOff(host) => {
+                if is_stalled(lab, host) {
+                    lab.resume_storage(host)?;
+                }
                 lab.reboot(host)?;
                 unless_gone(lab.start_enabled(host))
+            }
+            Self::FullData(host) => {
+                if is_stalled(lab, host) {
+                    lab.resume_storage(host)?;
+                }
+                unless_gone(lab.empty_data_disk(host))
+            }
+            Self::StallData(host) => {
+                // A kill or a reboot may have set it going.
+                if is_stalled(lab, host) {
+                    lab.resume_storage(host)?;
+                }
+                Ok(())
             }
             Self::FullDisk(host) => {
                 // A reboot leaves mounts as they are, so the disk is there still.
@@ -194,6 +235,101 @@ impl Fault {
     }
 }
 
+/// What it means to those who look on.
+impl Fault {
+    /// Clients may be unable to reach a writer that is well, or be stuck on the way to one that is lost.
+    pub(crate) fn blinds_clients(self) -> bool {
+        match self {
+            Self::Isolate(host) | Self::Unplug(host) => host != MON,
+            Self::Cut(_, CLIENT)
+            | Self::CutOneWay(_, CLIENT)
+            | Self::CutOneWay(CLIENT, _)
+            // The server waits, and so do clients, long before anybody can know.
+            | Self::Freeze(_, Program::Server)
+            | Self::FullData(_)
+            | Self::StallData(_)
+            | Self::PowerOff(_) => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn moves_the_monitors_clock(self) -> bool {
+        matches!(self, Self::ClockJump(MON, _))
+    }
+
+    pub(crate) fn fills_the_monitors_disk(self) -> bool {
+        self == Self::FullDisk(MON)
+    }
+
+    pub(crate) fn ends_the_monitor(self) -> bool {
+        match self {
+            Self::Kill(MON, _) | Self::Stop(MON, _) => true,
+            Self::PowerOff(host) | Self::Reboot(host) => host == MON,
+            _ => false,
+        }
+    }
+
+    /// Makes whoever has the role depend on the other master's promise, or takes that away; by itself it costs nobody anything.
+    pub(crate) fn isolates(self) -> bool {
+        match self {
+            Self::Cut(_, other) => other != CLIENT,
+            Self::CutOneWay(from, to) => from != CLIENT && to != CLIENT,
+            Self::Kill(MON, _) | Self::Stop(MON, _) | Self::Freeze(MON, _) => true,
+            Self::Isolate(host) | Self::Unplug(host) | Self::PowerOff(host) | Self::Reboot(host) => {
+                host == MON
+            }
+            _ => false,
+        }
+    }
+
+    /// By itself it may cost this host the role.
+    pub(crate) fn may_cost_the_role(self, host: &str) -> bool {
+        match self {
+            Self::Kill(at, _)
+            | Self::Stop(at, _)
+            | Self::Freeze(at, _)
+            | Self::Isolate(at)
+            | Self::Unplug(at)
+            | Self::PowerOff(at)
+            | Self::Reboot(at)
+            | Self::FullData(at)
+            | Self::StallData(at) => at == host,
+            _ => false,
+        }
+    }
+
+    /// What a writer acknowledged may stay where nobody can get at it: on a host that is out of reach, or without its agent.
+    pub(crate) fn may_lose(self) -> bool {
+        match self {
+            Self::Kill(_, Program::Agent)
+            | Self::Stop(_, Program::Agent)
+            | Self::Freeze(_, Program::Agent)
+            | Self::FreezeWorker(_)
+            | Self::KillWorker(_)
+            | Self::FullData(_)
+            | Self::StallData(_) => true,
+            Self::Cut(_, other) => other != CLIENT,
+            Self::CutOneWay(from, to) => from != CLIENT && to != CLIENT,
+            Self::Isolate(host) | Self::Unplug(host) | Self::PowerOff(host) | Self::Reboot(host) => {
+                host != MON
+            }
+            _ => false,
+        }
+    }
+
+    /// The host whose data must lie on a disk of its own for it.
+    pub(crate) fn own_disk(self) -> Option<&'static str> {
+        match self {
+            Self::FullData(host) | Self::StallData(host) => Some(host),
+            _ => None,
+        }
+    }
+}
+
+fn is_stalled(lab: &Lab, host: &str) -> bool {
+    lab.has_stalled_storage(host).unwrap_or_default()
+}
+
 /// SIGTERM, without waiting: what comes next is to meet a program that is about to end.
 fn stop(lab: &Lab, host: &str, program: Program) -> mmm_lab::Result<()> {
     if let Some(process) = lab.process(host, program)? {
@@ -203,6 +339,10 @@ fn stop(lab: &Lab, host: &str, program: Program) -> mmm_lab::Result<()> {
 }
 
 fn start(lab: &Lab, host: &str, program: Program) -> Result<()> {
+    if program == Program::Server && is_stalled(lab, host) {
+        // It would hang; what sets the storage going starts it too.
+        return Ok(());
+    }
     match lab.life(host, program)? {
         Life::Ended => unless_gone(lab.start(host, program)),
         Life::Running | Life::Stopped => Ok(()),
@@ -251,6 +391,8 @@ impl fmt::Display for Fault {
             Self::PowerOff(host) => write!(f, "power off {host}"),
             Self::Reboot(host) => write!(f, "reboot {host}"),
             Self::FullDisk(host) => write!(f, "fill the state disk of {host}"),
+            Self::FullData(host) => write!(f, "fill the data disk of {host}"),
+            Self::StallData(host) => write!(f, "stall the data disk of {host}"),
             Self::ClockJump(host, offset) => write!(f, "set the clock of {host} {offset:+} s"),
             Self::StopApplying(host) => write!(f, "stop the applier on {host}"),
             Self::MoveWriter => f.write_str("move the writer role"),

@@ -2,11 +2,15 @@
 //! and the cluster must be whole, its data as clients were told. A seed says what goes wrong and when.
 #![forbid(unsafe_code)]
 
+mod account;
 mod fault;
+mod foresight;
+mod ledger;
 mod plan;
 mod progress;
 mod random;
 mod run;
+mod surplus;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +32,7 @@ struct Options {
     /// Only this one, whatever became of it before
     #[arg(long)]
     seed: Option<u64>,
-    /// No acknowledged change may be lost at all, where otherwise it may be left on the server that was lost if that is told
+    /// Only clusters that can't lose anything: semi-synchronous ones, `failover_policy consistency`
     #[arg(long)]
     strict: bool,
     /// Only print what the seeds mean
@@ -55,7 +59,7 @@ fn chaos(options: &Options) -> Result<bool> {
     let seeds = options.seed.map_or(1..=options.seeds, |seed| seed..=seed);
     if options.plan {
         for seed in seeds {
-            println!("seed {seed}: {}", plan::Plan::of(seed));
+            println!("seed {seed}: {}", plan::Plan::of(seed, options.strict));
         }
         return Ok(true);
     }

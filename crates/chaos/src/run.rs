@@ -11,14 +11,18 @@ use mmm_lab::{
     wait_for,
 };
 
+use crate::account::{self, Known};
 use crate::fault::{self, Fault, MASTERS, PROGRAMS};
+use crate::foresight::{self, Death};
+use crate::ledger::Ledger;
 use crate::plan::Plan;
+use crate::surplus;
 
 /// The lab's name. One run at a time: two would share two cores.
 pub(crate) const LAB: &str = "chaos";
 const START: Duration = Duration::from_secs(60);
 /// Until the cluster is whole again once nothing is broken any more.
-const RECOVERY: Duration = Duration::from_secs(90);
+const RECOVERY: Duration = Duration::from_mins(2);
 /// For so long it must look whole.
 const STEADY: Duration = Duration::from_secs(3);
 /// Writers' acknowledgements that lie this close and alternate come from two writers at once.
@@ -29,10 +33,17 @@ const MONITOR: &str = "\
 <check mysql>\ncheck_period 0.5\ntrap_period 2\ntimeout 1\n</check>\n\
 <monitor>\nflap_count 10000\nauto_set_online 1\n</monitor>";
 
+/// Nobody acknowledges anything alone before his lease is over.
+const PATIENCE_MS: u32 = 10_000;
+/// What agents write into to see whether writes get through.
+const TABLE: &str = "CREATE DATABASE mmm; \
+    CREATE TABLE mmm.mmm_heartbeat (server_id INT UNSIGNED NOT NULL PRIMARY KEY, written_us BIGINT NOT NULL) ENGINE=InnoDB; \
+    GRANT SELECT, INSERT, UPDATE ON mmm.mmm_heartbeat TO mmm_agent@'192.168.8.%'";
+
 /// How a seed is to be run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
-    /// Nothing acknowledged may be lost at all, on whatever server.
+    /// Only clusters in which nothing acknowledged can be lost.
     pub(crate) strict: bool,
     /// Where logs and records of a failed run are kept.
     pub(crate) evidence: &'a Path,
@@ -40,10 +51,10 @@ pub(crate) struct Rules<'a> {
 
 /// Runs a seed; what was wrong, if anything was.
 pub(crate) fn run(seed: u64, rules: Rules<'_>) -> Result<Vec<String>> {
-    let plan = Plan::of(seed);
+    let plan = Plan::of(seed, rules.strict);
     println!("seed {seed}: {plan}");
     let lab = make(&plan)?;
-    let wrong = match play(&lab, &plan, rules) {
+    let wrong = match play(&lab, &plan) {
         Ok(wrong) => wrong,
         Err(error) => vec![format!("{error:#}")],
     };
@@ -56,56 +67,124 @@ pub(crate) fn run(seed: u64, rules: Rules<'_>) -> Result<Vec<String>> {
 
 fn make(plan: &Plan) -> Result<Lab> {
     let mut builder = Lab::builder(LAB).movable_clocks().append(ConfigFile::Monitor, MONITOR);
-    if let Some(flavour) = plan.server {
-        builder = builder.server(flavour).server_line("replica_net_timeout = 4");
-    } else {
-        builder = builder.server_line("slave_net_timeout = 4");
-    }
+    builder = match plan.server {
+        Some(flavour) => builder.server(flavour).server_line("replica_net_timeout = 4"),
+        None => builder.server_line("slave_net_timeout = 4"),
+    };
     if plan.gtid {
         builder = builder.gtid();
     }
+    if plan.semi_sync {
+        builder = builder.semi_sync(PATIENCE_MS).append(ConfigFile::Three, "failover_policy consistency");
+        // Each client that gives up leaves a commit that waits.
+        builder = builder.server_line("max_connections = 500");
+    }
+    let own_disk = plan.faults().into_iter().find_map(Fault::own_disk);
+    if own_disk.is_some() {
+        let more = "heartbeat_schema mmm\non_stalled_writes move";
+        builder = builder.append(ConfigFile::Three, more).without_daemons();
+    }
     let lab = builder.up()?;
+    if own_disk.is_some() {
+        lab.sql(M1, TABLE).context("make the agents' table")?;
+        lab.wait_replicated(M1, M2, START)?;
+        for host in MASTERS {
+            if plan.faults().into_iter().any(|fault| fault.own_disk() == Some(host)) {
+                lab.own_disk(host).with_context(|| format!("give {host} a disk of its own"))?;
+            }
+        }
+        lab.start_daemons()?;
+    }
     lab.expect_host(M1, "ONLINE", &["writer", "reader"], START)?;
     lab.expect_host(M2, "ONLINE", &["reader"], START)?;
     lab.wait_covered(START)?;
     Ok(lab)
 }
 
-fn play(lab: &Lab, plan: &Plan, rules: Rules<'_>) -> Result<Vec<String>> {
+fn play(lab: &Lab, plan: &Plan) -> Result<Vec<String>> {
+    let mut known = Known { faults: plan.faults().to_vec(), ..Known::default() };
+    for host in MASTERS {
+        known.ids.push((host, lab.host(host)?.server_id.unwrap_or_default()));
+    }
     let clients = lab.start_clients(&Load::default()).context("start the clients")?;
+    two_faults(lab, plan, &mut known)?;
+    let mut wrong = in_the_end(lab, plan, &clients, &mut known)?;
+    if wrong.is_empty() {
+        println!("  {}", plan.death);
+        let clients = lab.start_clients(&Load::default()).context("start the clients again")?;
+        wrong.extend(foresight::comes_true(lab, &clients, plan)?);
+        known.death = Some(plan.death);
+        wrong.extend(in_the_end(lab, plan, &clients, &mut known)?);
+    }
+    wrong.extend(panics(lab)?);
+    Ok(wrong)
+}
+
+fn two_faults(lab: &Lab, plan: &Plan, known: &mut Known) -> Result<()> {
     let began = Moment::now();
+    // A server whose disk does not answer can't be ended or started, and what is to be done to it then may fail.
+    let is_loose = plan.faults().into_iter().any(|fault| fault.own_disk().is_some());
     let mut made = Vec::new();
     for (wait, fault) in [plan.first, plan.second] {
         thread::sleep(wait);
-        make_fault(lab, began, fault)?;
+        match make_fault(lab, began, fault) {
+            Ok(asked) => known.asked.extend(asked),
+            Err(error) if is_loose => println!("  {error:#}"),
+            Err(error) => return Err(error),
+        }
         made.push(fault);
     }
     let (wait, is_first) = plan.mend;
     thread::sleep(wait);
     let mended = made.remove(usize::from(!is_first));
     println!("  {:>7.3} s mended: {mended}", seconds_since(began));
-    mended.mend(lab).with_context(|| format!("mend `{mended}`"))?;
+    match mended.mend(lab).with_context(|| format!("mend `{mended}`")) {
+        Err(error) if is_loose => println!("  {error:#}"),
+        result => result?,
+    }
     thread::sleep(plan.rest);
     println!("  {:>7.3} s all mended", seconds_since(began));
     // The one that was mended may have been made worse by the other.
-    fault::heal(lab, &made)?;
+    made.insert(usize::from(is_first), mended);
+    fault::heal(lab, &made)
+}
+
+/// Waits until all is well, and looks whether it is.
+fn in_the_end(lab: &Lab, plan: &Plan, clients: &Clients, known: &mut Known) -> Result<Vec<String>> {
+    let began = Moment::now();
     let mut wrong = Vec::new();
-    if let Err(error) = whole(lab, &clients) {
+    if let Err(error) = whole(lab, clients) {
         wrong.push(format!("not whole again: {error:#}"));
     }
-    println!("  {:>7.3} s settled", seconds_since(began));
+    println!("  settled in {:.3} s", seconds_since(began));
     clients.stop()?;
-    let judgement = judge(lab, rules)?;
+    known.until = Some(Moment::now());
+    let mut attempts = clients.record()?.attempts;
+    wrong.extend(two_writers(&attempts));
+    known.attempts.append(&mut attempts);
+    let judgement = lab.judge_clients(&MASTERS, Tolerance::Elsewhere, Duration::from_secs(20))?;
     for line in judgement.to_string().lines() {
         println!("  {line}");
     }
-    wrong.extend(faults_of(lab, &judgement, rules)?);
-    wrong.extend(two_writers(&clients.record()?.attempts));
-    wrong.extend(panics(lab)?);
+    let show = lab.show()?;
+    wrong.extend(faults_of(&judgement, &show));
+    if let Some(writer) = show.holder(WRITER) {
+        // The clients' death may lose what was not sent, except where commits wait for the other master.
+        if plan.semi_sync || plan.loses_nothing() && known.death.is_none_or(Death::loses_nothing) {
+            let judgement = lab.judge_clients(&[writer], Tolerance::NothingLost, Duration::from_secs(1))?;
+            if !judgement.is_clean() {
+                let told = judgement.to_string().replace('\n', "; ");
+                wrong.push(format!("{writer} lacks what nothing that was done may cost: {told}"));
+            }
+        }
+        let ledger = Ledger::read(lab)?;
+        wrong.extend(account::wrong_words(&ledger, known));
+        wrong.extend(surplus::wrong_words(lab, &ledger, &judgement, writer)?);
+    }
     Ok(wrong)
 }
 
-fn make_fault(lab: &Lab, began: Moment, fault: Fault) -> Result<()> {
+fn make_fault(lab: &Lab, began: Moment, fault: Fault) -> Result<Option<(String, bool)>> {
     println!("  {:>7.3} s {fault}", seconds_since(began));
     fault.make(lab).with_context(|| format!("make `{fault}`"))
 }
@@ -129,7 +208,9 @@ fn whole(lab: &Lab, clients: &Clients) -> Result<()> {
         }
         let in_service = |host: &str| show.state(host) == "ONLINE" || is_kept_out(&show, host);
         let writer = show.holder(WRITER).filter(|host| show.state(host) == "ONLINE").map(str::to_owned);
-        let is_whole = writer.is_some() && MASTERS.into_iter().all(in_service);
+        // A server whose disk was full looks for room once a minute.
+        let is_stuck = show.text.contains("no write gets through");
+        let is_whole = writer.is_some() && !is_stuck && MASTERS.into_iter().all(in_service);
         if !is_whole || writer != since.1 {
             since = (Moment::now(), writer.filter(|_| is_whole));
         }
@@ -155,27 +236,19 @@ fn is_told(show: &Show, host: &str) -> bool {
     })
 }
 
-fn judge(lab: &Lab, rules: Rules<'_>) -> Result<Judgement> {
-    let tolerance = if rules.strict { Tolerance::NothingLost } else { Tolerance::Elsewhere };
-    lab.judge_clients(&MASTERS, tolerance, Duration::from_secs(20)).context("judge the data")
-}
-
 /// What the judge finds, and whether a loss was told.
-fn faults_of(lab: &Lab, judgement: &Judgement, rules: Rules<'_>) -> Result<Vec<String>> {
+fn faults_of(judgement: &Judgement, show: &Show) -> Vec<String> {
     let mut wrong = Vec::new();
     if !judgement.is_clean() {
         wrong.push(format!("the judge: {}", judgement.to_string().replace('\n', "; ")));
     }
-    if !rules.strict && !judgement.differences.is_empty() {
-        let show = lab.show()?;
-        if !MASTERS.into_iter().any(|host| is_kept_out(&show, host)) {
-            wrong.push(format!(
-                "the masters differ and `show` says nothing of it: {}",
-                judgement.differences.join("; ")
-            ));
-        }
+    if !judgement.differences.is_empty() && !MASTERS.into_iter().any(|host| is_kept_out(show, host)) {
+        wrong.push(format!(
+            "the masters differ and `show` says nothing of it: {}",
+            judgement.differences.join("; ")
+        ));
     }
-    Ok(wrong)
+    wrong
 }
 
 /// Acknowledgements of one server between two of another, so close together that no role can have moved there and back.
@@ -220,6 +293,14 @@ fn panics(lab: &Lab) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// What else is asked of a cluster in which something was wrong.
+const EVIDENCE: [(&str, &[&str]); 4] = [
+    ("history.json", &["--json", "history", "all"]),
+    ("history", &["history", "all"]),
+    ("explain", &["explain"]),
+    ("diverged", &["diverged"]),
+];
+
 /// Everything that a person needs who looks into a failure. What can't be kept is no second failure.
 fn keep_evidence(lab: &Lab, dir: &Path) {
     let began = Instant::now();
@@ -231,6 +312,10 @@ fn keep_evidence(lab: &Lab, dir: &Path) {
     let shown =
         lab.control(&["show", "--long"]).map_or_else(|error| error.to_string(), |shown| shown.to_string());
     let _ = fs::write(dir.join("show"), shown);
+    for (name, words) in EVIDENCE {
+        let told = lab.control(words).map_or_else(|error| error.to_string(), |told| told.to_string());
+        let _ = fs::write(dir.join(name), told);
+    }
     for record in lab.client_records().unwrap_or_default() {
         let name =
             record.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy().into_owned());

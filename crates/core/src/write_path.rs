@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::moment::Moment;
 
 /// Writing takes milliseconds; what has stood in the middle of it for this long stands still.
-const STANDS_STILL: Duration = Duration::from_secs(2);
+pub(crate) const STANDS_STILL: Duration = Duration::from_secs(2);
 
 /// How the agent's own write into its small table went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

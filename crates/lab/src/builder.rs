@@ -2,7 +2,7 @@
 
 mod furnish;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -307,6 +307,7 @@ impl Builder {
             software,
             hosts,
             running: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             cuts: Vec::new(),
             probes: Vec::new(),
             started: Vec::new(),

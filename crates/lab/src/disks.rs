@@ -39,14 +39,25 @@ impl Lab {
     pub fn stall_storage(&self, host: &str) -> Result<Moment> {
         let at = Moment::now();
         self.on_disk(host, &format!("{IS_OWN} fsfreeze -f /var/lib/mysql"))?;
-        Ok(at)
+        self.store.update(|state| {
+            state.stalled.insert(host.to_owned());
+            Ok(at)
+        })
     }
 
     /// The storage answers again.
     pub fn resume_storage(&self, host: &str) -> Result<Moment> {
         let at = Moment::now();
         self.on_disk(host, &format!("{IS_OWN} fsfreeze -u /var/lib/mysql"))?;
-        Ok(at)
+        self.store.update(|state| {
+            state.stalled.remove(host);
+            Ok(at)
+        })
+    }
+
+    /// Whether the data directory lies on a disk of its own that stands still. It only asks: a write would hang there as well.
+    pub fn has_stalled_storage(&self, host: &str) -> Result<bool> {
+        Ok(self.store.read()?.stalled.contains(host))
     }
 
     /// Takes all room from the data directory. Needs [`Lab::own_disk`].

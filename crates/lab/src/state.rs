@@ -1,7 +1,7 @@
 //! The lab's memory: one JSON file that every later call reads, written to a temporary file and renamed, under a lock.
 //! It records what was started; it does not look whether that still lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -50,6 +50,9 @@ pub(crate) struct State {
     pub(crate) hosts: Vec<Host>,
     pub(crate) running: BTreeMap<String, HostState>,
     pub(crate) cuts: Vec<Cut>,
+    /// Hosts whose data lies on storage that stands still.
+    #[serde(default)]
+    pub(crate) stalled: BTreeSet<String>,
     pub(crate) probes: Vec<ProbeState>,
     /// All processes ever started, for `down`.
     pub(crate) started: Vec<ProcessId>,

@@ -141,12 +141,13 @@ impl Cluster {
             && !old_status.held.contains(role);
         let caught_up =
             new_host.agent.connected && new_status.server.is_writable() && (new_status.holding || merging);
+        let new_uuid = new_status.received.as_ref().and_then(|received| received.server_uuid.as_deref());
         let (old_gtid, new_gtid) = (old_status.gtid.as_ref()?, new_status.gtid.as_ref()?);
         (closed && caught_up).then(|| Pair {
             role: role.clone(),
             old: old.clone(),
             new: new.clone(),
-            compared: match compare(old_gtid, new_gtid) {
+            compared: match compare(old_gtid, new_gtid, new_uuid) {
                 // `MariaDB` counts as applied what it only received when the receiver is started while the applier is stopped.
                 Compared::Contained if new_status.applier_error.is_some() => Compared::NotYet,
                 compared => compared,

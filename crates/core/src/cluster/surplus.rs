@@ -13,22 +13,24 @@ pub(super) enum Compared {
     Unreadable,
 }
 
-/// What a lost writer has of which the new one has nothing.
-pub(super) fn compare(old: &GtidView, new: &GtidView) -> Compared {
+/// What a lost writer has of which the new one has nothing. What the new one wrote came from there, however old its last word is.
+pub(super) fn compare(old: &GtidView, new: &GtidView, new_uuid: Option<&str>) -> Compared {
     match compare_own(old, new) {
         Comparison::NotYet => Compared::NotYet,
         Comparison::Contained => Compared::Contained,
         Comparison::Unreadable => Compared::Unreadable,
-        Comparison::Missing(_) => missing(old, new).map_or(Compared::Unreadable, Compared::Has),
+        Comparison::Missing(_) => missing(old, new, new_uuid),
     }
 }
 
-fn missing(old: &GtidView, new: &GtidView) -> Option<Surplus> {
+fn missing(old: &GtidView, new: &GtidView, new_uuid: Option<&str>) -> Compared {
     if let (Some(end), Some(seen)) = (LogSeen::parse(&old.binlog_state), LogSeen::parse(&new.slave_pos)) {
         let transactions = Named::Between((seen.file, seen.position), (end.file, end.position));
-        return Some(Surplus { transactions, at_most: None });
+        return Compared::Has(Surplus { transactions, at_most: None });
     }
-    surplus_of(&own(old)?.minus(&new.set()?))
+    let (Some(own), Some(there)) = (own(old), new.set()) else { return Compared::Unreadable };
+    let more = own.minus(&there).filter(|origin| !origin.is_of(new.server_id, new_uuid));
+    surplus_of(&more).map_or(Compared::Contained, Compared::Has)
 }
 
 /// `MySQL` has no server ids in its sets: there it is all that the server has.
@@ -89,14 +91,15 @@ mod tests {
     #[test]
     fn what_a_lost_writer_has_alone_is_named() {
         let Compared::Has(surplus) =
-            compare(&view(12, "0-12-43,0-13-50", ""), &view(13, "0-13-60", "0-12-40"))
+            compare(&view(12, "0-12-43,0-13-50", ""), &view(13, "0-13-60", "0-12-40"), None)
         else {
             panic!("it has more")
         };
         assert_eq!(surplus.transactions.to_string(), "0-12-41..43");
         assert_eq!(surplus.counted(), "3 transactions");
         let old = view(12, &format!("{A}:1-8"), "");
-        let Compared::Has(surplus) = compare(&old, &view(13, &format!("{A}:1-7,{B}:1-9"), "")) else {
+        let Compared::Has(surplus) = compare(&old, &view(13, &format!("{A}:1-7,{B}:1-9"), ""), Some(B))
+        else {
             panic!("it has more")
         };
         assert_eq!(surplus.transactions, Named::Gtids(format!("{A}:8")));
@@ -104,10 +107,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_next_writer_wrote_is_not_the_old_ones_alone_though_it_told_of_it_later() {
+        // It follows the next writer already, whose last word is older than what it has from there.
+        let old = view(12, &format!("{A}:1-7,{B}:1-30"), "");
+        let new = view(13, &format!("{A}:1-7,{B}:1-9"), "");
+        assert_eq!(compare(&old, &new, Some(B)), Compared::Contained);
+        let old = view(12, &format!("{A}:1-8,{B}:1-30"), "");
+        let Compared::Has(surplus) = compare(&old, &new, Some(&B.to_uppercase())) else {
+            panic!("it has more")
+        };
+        assert_eq!(surplus.transactions, Named::Gtids(format!("{A}:8")));
+    }
+
+    #[test]
     fn without_gtids_a_part_of_the_log_is_named() {
         let end = LogEnd(Some(("bin.000003".to_owned(), 900))).to_string();
         let seen = LogSeen { file: "bin.000003".to_owned(), position: 157, more_follows: true }.to_string();
-        let Compared::Has(surplus) = compare(&view(12, &end, ""), &view(13, "", &seen)) else {
+        let Compared::Has(surplus) = compare(&view(12, &end, ""), &view(13, "", &seen), None) else {
             panic!("it has more")
         };
         assert_eq!(surplus.transactions.to_string(), "bin.000003:157 to bin.000003:900 of its log");

@@ -42,6 +42,12 @@ impl Cluster {
         agent.status.writes.as_ref().filter(|_| agent.connected)
     }
 
+    /// Since when no write gets through on a host, and why, where its agent says so.
+    pub(super) fn useless(&self, name: &HostName) -> Option<(Moment, String)> {
+        let since = self.hosts.get(name)?.agent.useless_since?;
+        Some((since, describe(&self.writes_of(name)?.path)?))
+    }
+
     /// Notes since when it has been as it is.
     pub(super) fn note_writes(&mut self, now: Moment, name: &HostName, actions: &mut Vec<Action>) {
         let policy = self.settings.on_stalled_writes;

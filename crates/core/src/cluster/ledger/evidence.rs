@@ -27,7 +27,15 @@ pub(super) fn server_words(view: ServerView) -> &'static str {
 }
 
 impl Cluster {
-    pub(super) fn trigger(&self, cause: &Cause, from: Option<&HostName>) -> Trigger {
+    /// `left`: the host that has just lost the role. What was heard of another one is not the reason for that, nor is a check that is
+    /// good: only the occasion.
+    pub(super) fn trigger(&self, cause: &Cause, from: Option<&HostName>, left: Option<&HostName>) -> Trigger {
+        let is_good = |host: &HostName| match cause {
+            Cause::Checked(_, kind) => self.hosts.get(host).is_some_and(|host| host.good(*kind)),
+            _ => false,
+        };
+        let is_beside = |left: &HostName| cause.host().is_some_and(|host| host != left || is_good(host));
+        let cause = if left.is_some_and(is_beside) { &Cause::Time } else { cause };
         let rule = self
             .ledger
             .rule
@@ -70,6 +78,10 @@ impl Cluster {
         match (from, gone) {
             (Some(from), Some(_)) => format!("agent on {from} has not been heard for too long"),
             _ if preferred => "the role has a preferred host, which can take it".to_owned(),
+            (Some(from), None) if self.useless(from).is_some() => {
+                let words = self.useless(from).map(|(_, words)| words).unwrap_or_default();
+                format!("agent on {from}: {words}")
+            }
             (Some(from), None) => match self.hosts.get(from).map(|host| host.agent.status.server) {
                 Some(view) => format!("time went by; agent on {from}: {}", server_words(view)),
                 None => "time went by".to_owned(),
@@ -103,6 +115,10 @@ impl Cluster {
                     .problem
                     .iter()
                     .map(|problem| evidence(&format!("agent on {name}"), problem.clone(), heard)),
+            );
+            all.extend(
+                self.useless(name)
+                    .map(|(since, words)| evidence(&format!("agent on {name}"), words, ms(now, since))),
             );
         } else {
             all.push(evidence(

@@ -5,6 +5,10 @@ use crate::cluster::Cluster;
 use crate::lease::Proof;
 use crate::moment::Moment;
 use crate::names::HostName;
+use crate::write_path::STANDS_STILL;
+
+/// Later word of when the server closed says nothing of when it last took a write.
+const STOOD_STILL: &str = "its agent saw no write get through from then on";
 
 impl Cluster {
     /// Who was heard, and whether that shows the holder taking writes.
@@ -44,8 +48,16 @@ impl Cluster {
     /// The gap of a record that begins now.
     pub(super) fn begin_gap(&mut self) {
         let sign = self.ledger.sign.clone();
+        let from = self.ledger.open.as_ref().and_then(|page| page.record.from.clone());
+        let useless = from.as_ref().and_then(|from| self.useless(from)).map(|(since, _)| since);
         let Some(page) = &mut self.ledger.open else { return };
-        let from = page.record.from.clone();
+        if let Some(since) = useless {
+            // It is noticed once it has lasted for so long.
+            page.record.gap.from_ms =
+                Some(page.at(since) - i64::try_from(STANDS_STILL.as_millis()).unwrap_or_default());
+            STOOD_STILL.clone_into(&mut page.record.gap.from_by);
+            return;
+        }
         match sign.filter(|(host, _)| Some(host) == from.as_ref()) {
             Some((_, at)) => {
                 page.record.gap.from_ms = Some(page.at(at));
@@ -63,7 +75,7 @@ impl Cluster {
         let Some(page) = &mut self.ledger.open else { return };
         let at_ms = page.at(at);
         let gap = &mut page.record.gap;
-        if throughout {
+        if throughout && gap.from_by != STOOD_STILL {
             gap.from_ms = Some(at_ms);
             gap.possible_until_ms = Some(at_ms);
             "its agent said when it ended".clone_into(&mut gap.from_by);

@@ -113,10 +113,30 @@ impl Cause {
             Event::Renewed { host, .. } => Self::Renewed(host.clone()),
             Event::StateSaved { .. } => Self::Disk,
             Event::HostKillEnded { host, .. } => Self::Killed(host.clone()),
+            // A question changes nothing; what it finds has come with the time.
+            Event::Commanded { line, .. } if !is_order(line) => Self::Time,
             Event::Commanded { line, .. } => Self::Commanded(line.clone()),
             Event::Reconfigured(_) => Self::Reconfigured,
         }
     }
+
+    /// The host that it is about.
+    fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::Checked(host, _)
+            | Self::Agent(host)
+            | Self::AgentLost(host, _)
+            | Self::Renewed(host)
+            | Self::Killed(host) => Some(host),
+            Self::Time | Self::Network(_) | Self::Disk | Self::Commanded(_) | Self::Reconfigured => None,
+        }
+    }
+}
+
+/// Whether a command changes something.
+fn is_order(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    ["set_", "move_", "confirm_", "rejoin"].iter().any(|start| word.starts_with(start))
 }
 
 /// What others note about the transactions of a host that was lost, or has come back.

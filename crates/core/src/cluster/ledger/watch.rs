@@ -90,7 +90,8 @@ impl Cluster {
         to: Option<&HostName>,
     ) {
         let mut record = Record::new(self.ledger.last_number.saturating_add(1), kind, role.clone());
-        record.trigger = self.trigger(&before.cause, from);
+        let left = from.filter(|from| kind == Kind::Failover && before.holder.as_ref() == Some(*from));
+        record.trigger = self.trigger(&before.cause, from, left);
         if kind == Kind::Start {
             "the monitor has started, and nobody serves as the writer".clone_into(&mut record.trigger.what);
         }
@@ -386,8 +387,13 @@ impl Cluster {
         if after.grant.is_some() || page.record.to != after.holder {
             return;
         }
-        let (key, note) = match &after.holder {
-            None if self.choosing.is_some() => {
+        // Nobody is chosen while the old lease runs, though somebody may be there who can be.
+        let next = match &after.holder {
+            None if !self.promise_runs(now) => self.first_able(now),
+            holder => holder.clone(),
+        };
+        let (key, note) = match &next {
+            _ if after.holder.is_none() && self.choosing.is_some() => {
                 ("choice".to_owned(), "for what each candidate has received".to_owned())
             }
             None => ("nobody".to_owned(), self.why_nobody(now)),

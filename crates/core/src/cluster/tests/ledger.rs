@@ -101,6 +101,52 @@ fn a_vanished_writer_is_recorded_with_what_is_not_known_of_its_last_writes() {
     assert!(tale(record, &clock).contains("the old writer could have taken writes until"));
 }
 
+/// What happens to come in when the lease is over is not why the role moves: word of another host, a good check, a question.
+#[test]
+fn what_happens_to_be_heard_when_a_writer_is_given_up_is_not_told_as_the_reason() {
+    let beside: [fn(&mut Fixture); 4] = [
+        |fixture| fixture.good("db1", CheckKind::Ping),
+        |fixture| fixture.good("db2", CheckKind::Ping),
+        |fixture| fixture.report("db2", |status| status.problem = Some("slow".to_owned())),
+        |fixture| drop(fixture.command("show")),
+    ];
+    for event in beside {
+        let mut fixture = Fixture::running(pair());
+        let records = fixture.records.len();
+        fixture.lose("db1");
+        for _ in 0..200 {
+            if fixture.records.len() > records {
+                break;
+            }
+            fixture.now = fixture.now + Duration::from_millis(100);
+            event(&mut fixture);
+        }
+        let trigger = &fixture.record().trigger;
+        assert_eq!(trigger.what, "agent on db1 has not been heard for too long");
+        assert_eq!(trigger.by, "the monitor");
+        assert_eq!(trigger.rule.as_deref(), Some("LeaseRanOut"));
+    }
+}
+
+/// Its checks fail before its lease is over: until then it is the lease that the role waits for, as the other one is well.
+#[test]
+fn a_role_that_waits_for_a_lease_alone_is_not_said_to_lack_a_host() {
+    let mut settings = pair();
+    settings.trap.insert(CheckKind::Ping, Duration::from_secs(2));
+    let mut fixture = Fixture::running(settings);
+    fixture.lose("db1");
+    fixture.bad("db1", CheckKind::Ping);
+    fixture.pass(3);
+    fixture.bad("db1", CheckKind::Ping);
+    let waits: Vec<_> =
+        fixture.record().steps.iter().filter(|step| step.step == StepKind::Waits).cloned().collect();
+    let [wait] = &waits[..] else { panic!("{waits:?}") };
+    assert!(wait.note.starts_with("for the lease of db1, "), "{}", wait.note);
+    fixture.pass(10);
+    fixture.settle();
+    fixture.expect(Kind::Failover, "db1", "db2", Outcome::Done);
+}
+
 #[test]
 fn a_planned_move_is_recorded_from_the_command_on_and_its_gap_begins_when_the_old_writer_closes() {
     let mut fixture = Fixture::running(pair());

@@ -78,3 +78,26 @@ fn the_last_usable_writer_is_not_given_up() {
     fixture.tick();
     assert_eq!(fixture.writer(), "db2");
 }
+
+/// For clients the time without a writer began when their writes stood still, not when the server was closed long after that.
+#[test]
+fn the_record_of_a_writer_that_takes_no_writes_says_so_and_counts_from_the_last_one() {
+    let mut fixture = Fixture::running(moving());
+    fixture.report("db1", says(WritePath::Stalled));
+    fixture.pass(10);
+    fixture.report("db1", says(WritePath::Well));
+    for _ in 0..3 {
+        fixture.agents_obey();
+        fixture.agents_renew();
+        fixture.pass_ms(50);
+    }
+    let record = fixture.records.values().last().expect("it is recorded");
+    assert_eq!(record.to.as_ref().map(|to| to.as_str()), Some("db2"));
+    let words = "agent on db1: no write gets through: the storage of its server does not answer";
+    assert!(record.trigger.what.starts_with(words), "{}", record.trigger.what);
+    let is_told = |what: &str, age_ms| what.starts_with("no write gets through") && age_ms == Some(10_000);
+    assert!(record.evidence.iter().any(|seen| is_told(&seen.what, seen.age_ms)), "{:?}", record.evidence);
+    // Two seconds before it was noticed.
+    assert_eq!(record.gap.from_ms, Some(-12_000), "{:?}", record.gap);
+    assert!(record.gap.until_ms.is_some_and(|until| until >= 0), "{:?}", record.gap);
+}
