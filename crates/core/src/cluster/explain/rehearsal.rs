@@ -108,6 +108,10 @@ impl Rehearsal {
                 return self.end(Some(to));
             }
             self.now = self.now + TICK;
+            // What an agent has promised ends by its own clock.
+            for status in self.said.values_mut() {
+                status.uptime += TICK;
+            }
             let gone_for = self.now.since(self.began);
             if !is_heard && gone_for >= SILENCE {
                 is_heard = true;

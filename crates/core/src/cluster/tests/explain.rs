@@ -140,3 +140,25 @@ fn what_the_successor_lacks_is_told_as_far_as_it_is_known() {
     let text = fixture.command("explain");
     assert!(text.contains("by what was told last db2 lacked 40 transactions"), "{text}");
 }
+
+/// The monitor was away for longer than a lease, and the holder went on by the promise of the other one, which runs for a while yet.
+#[test]
+fn a_promise_that_will_have_ended_keeps_nobody_from_being_foreseen() {
+    for way in ["server_dies", "host_vanishes", "agent_lost"] {
+        let mut fixture = Fixture::running(pair());
+        fixture.lose("db1");
+        fixture.lose("db2");
+        fixture.promises("db2", "db1");
+        fixture.pass(3);
+        fixture.connect("db1");
+        fixture.connect("db2");
+        fixture.settle();
+        assert!(fixture.logged_part("Host 'db2' has promised 'db1' not to take the writer role"));
+        let foreseen = if_lost(&foreseen(&mut fixture), way);
+        let (to, after) = lose(&mut fixture, way);
+        assert_eq!((to.as_str(), &foreseen["to"]), ("db2", &Value::from("db2")), "{way}: {foreseen}");
+        let told = Duration::from_millis(foreseen["after_ms"].as_u64().unwrap());
+        let between = told.abs_diff(after);
+        assert!(between <= Duration::from_millis(400), "{way}: foreseen {told:?}, in truth {after:?}");
+    }
+}
