@@ -46,7 +46,7 @@ sim: ## Simulate clusters: SEEDS=n runs n seeds, SEED=s replays one with a trace
 	cargo run --release --locked -q -p mmm-sim -- $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(MUTATE),--mutate $(MUTATE))
 
 .PHONY: chaos
-chaos: prepare ## Break real clusters at random: SEEDS=n runs n seeds and goes on where it was broken off, SEED=s runs one, STRICT=1 allows no loss
+chaos: prepare ## Break real clusters at random: SEEDS=n runs n seeds and goes on where it was broken off, SEED=s runs one, STRICT=1 takes only clusters that can lose nothing
 	cargo build --workspace --locked
 	target/debug/mmm_chaos $(if $(SEED),--seed $(SEED),--seeds $(CHAOS_SEEDS)) $(if $(STRICT),--strict)
 
