@@ -152,6 +152,9 @@ pub(crate) fn comes_true(lab: &Lab, clients: &Clients, plan: &Plan) -> Result<Ve
         Some(to) => wrong.push(format!("`explain` says that {to} follows {}", foretold.holder)),
         None => {
             println!("  nobody is to take over: {}", foretold.why);
+            if foretold.why.contains(" holds it with epoch ") {
+                wrong.push(format!("`explain` gives no reason why nobody takes over: {}", foretold.why));
+            }
             if let Ok(first) = clients.wait_by(id, lost, NOBODY) {
                 wrong.push(format!(
                     "`explain` said that nobody takes over ({}), and {successor} did after {:?}",

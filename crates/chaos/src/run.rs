@@ -102,7 +102,7 @@ fn make(plan: &Plan) -> Result<Lab> {
 }
 
 fn play(lab: &Lab, plan: &Plan) -> Result<Vec<String>> {
-    let mut known = Known { faults: plan.faults().to_vec(), ..Known::default() };
+    let mut known = Known { faults: plan.faults().to_vec(), semi_sync: plan.semi_sync, ..Known::default() };
     for host in MASTERS {
         known.ids.push((host, lab.host(host)?.server_id.unwrap_or_default()));
     }

@@ -148,7 +148,16 @@ impl Rehearsal {
     }
 
     fn end(self, to: Option<(HostName, Duration)>) -> Rehearsed {
-        let why = self.mind.why(self.now);
+        let stays = to.is_none() && self.mind.active_master() == Some(&self.lost);
+        let why = match self.mind.running_record() {
+            Some(record) if stays && record.host == self.lost && self.mind.keeper.book.ends().is_none() => {
+                format!(
+                    "the lease of {} does not run out, as it knows of nobody who could take over",
+                    self.lost
+                )
+            }
+            _ => self.mind.why(self.now),
+        };
         Rehearsed { to, why, kills: self.kills, record: self.mind.newest_record().cloned() }
     }
 

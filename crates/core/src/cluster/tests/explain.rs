@@ -63,6 +63,8 @@ fn nobody_is_foreseen_where_nobody_takes_over_and_the_reason_and_the_remedy_are_
     let text = fixture.command("explain");
     assert_eq!(if_lost(&explained, "host_vanishes")["to"], Value::Null, "{text}");
     assert!(text.contains("its host vanishes  nobody takes over: db1 vanished"), "{text}");
+    let why = if_lost(&explained, "agent_lost")["why"].clone();
+    assert_eq!(why, "the lease of db1 does not run out, as it knows of nobody who could take over", "{text}");
     assert!(text.contains("no: it is ADMIN_OFFLINE"), "{text}");
     assert!(text.contains("-> mmm_control set_online db2"), "{text}");
     fixture.lose("db1");
