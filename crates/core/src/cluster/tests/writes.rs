@@ -92,7 +92,7 @@ fn the_record_of_a_writer_that_takes_no_writes_says_so_and_counts_from_the_last_
         fixture.pass_ms(50);
     }
     let record = fixture.records.values().last().expect("it is recorded");
-    assert_eq!(record.to.as_ref().map(|to| to.as_str()), Some("db2"));
+    assert_eq!(record.to, Some("db2".into()));
     let words = "agent on db1: no write gets through: the storage of its server does not answer";
     assert!(record.trigger.what.starts_with(words), "{}", record.trigger.what);
     let is_told = |what: &str, age_ms| what.starts_with("no write gets through") && age_ms == Some(10_000);
