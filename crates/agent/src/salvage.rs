@@ -8,6 +8,7 @@ mod journal;
 mod log_keeper;
 mod own_server;
 mod serve;
+mod silence;
 mod turn;
 
 use std::path::{Path, PathBuf};

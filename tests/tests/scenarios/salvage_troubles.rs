@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use mmm_lab::{
-    Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Probe, Program, Record, wait_for,
+    Builder, ConfigFile, Flavour, Judge, Life, M1, M2, MON, Manner, Moment, Probe, Program, Record, wait_for,
 };
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, quick};
 
 /// Long before the 10 s of `salvage_timeout`, also on a busy machine.
 const EARLY: Duration = Duration::from_secs(8);
+
+/// A server that stops in order waits for threads that have nobody to serve.
+const STOPPED: Duration = Duration::from_secs(60);
 
 fn maria(name: &str) -> Builder {
     quick(name).gtid()
@@ -76,6 +79,11 @@ fn expect_recorded(lab: &Cluster, words: &str) {
 
 /// The other one comes back and both have the same.
 fn expect_reunion(lab: &Cluster) {
+    wait_for("the end of the old server", STOPPED, || match lab.life(M1, Program::Server).unwrap() {
+        Life::Ended => Ok(()),
+        life => Err(format!("{life:?}")),
+    })
+    .unwrap();
     lab.start(M1, Program::Server).unwrap();
     lab.wait_replicating(M2, SOON).unwrap();
     lab.expect_pair(M2);
@@ -370,6 +378,11 @@ fn shut_down(builder: Builder) {
 #[test]
 fn a_writer_that_is_shut_down_under_load_loses_nothing() {
     shut_down(maria("shutdown_load"));
+}
+
+#[test]
+fn mysql_9_7_a_writer_that_is_shut_down_under_load_loses_nothing() {
+    shut_down(mysql("shutdown_load97"));
 }
 
 /// A log that only its server can read.

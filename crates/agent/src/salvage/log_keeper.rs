@@ -10,6 +10,7 @@ use mmm_mysql::{ServerError, Session};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use super::silence::is_alone;
 use crate::server_process::find_server;
 
 /// A handle tells at once whether its process has ended.
@@ -122,7 +123,7 @@ impl LogKeeper {
         }
     }
 
-    /// A server that is stopping still writes; one that does not answer may.
+    /// A server that is stopping still writes for whoever is connected; one that does not answer may.
     pub(crate) async fn life(&self) -> Life {
         let (view, ended, pid_file) = {
             let kept = self.lock();
@@ -133,6 +134,8 @@ impl LogKeeper {
             ServerView::Gone => match find_server(pid_file.as_deref()) {
                 None => Life::Dead,
                 Some(process) if timeout(AT_ONCE, process.exited()).await.is_ok() => Life::Dead,
+                // It is stopping, and nobody hears of anything that it still does.
+                Some(process) if is_alone(process.pid()) => Life::Dead,
                 Some(_) => Life::Unknown,
             },
             ServerView::Unknown => Life::Unknown,
