@@ -38,6 +38,11 @@ impl Diverged {
         Self { wanted }
     }
 
+    /// What is to be saved.
+    pub(crate) fn wanted(&self) -> Option<Surplus> {
+        self.wanted.borrow().clone()
+    }
+
     pub(crate) fn save(&self, surplus: Option<&Surplus>) {
         self.wanted.send_if_modified(|wanted| {
             let news = wanted.as_ref() != surplus;
@@ -52,6 +57,10 @@ async fn work(
     mut asked: watch::Receiver<Option<Surplus>>,
     reports: watch::Sender<AgentStatus>,
 ) {
+    // What a worker before this one saved, and tells still, stays until there is more to say.
+    if asked.changed().await.is_err() {
+        return;
+    }
     loop {
         let wanted = asked.borrow_and_update().clone();
         let mut done = true;

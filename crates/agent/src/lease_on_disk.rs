@@ -79,6 +79,7 @@ mod tests {
             stand_still: false,
             surplus: None,
             semi_sync: None,
+            rebuild: None,
             generation: 1,
         }
     }

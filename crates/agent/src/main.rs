@@ -25,6 +25,7 @@ mod parent;
 mod peer_calls;
 mod peer_port;
 mod process_lane;
+mod rebuild;
 mod reload;
 mod salvage;
 mod server_process;

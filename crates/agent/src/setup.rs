@@ -19,6 +19,16 @@ use crate::options::Options;
 /// What must outlast a reboot is kept here.
 const STATE_FOLDER: &str = "/var/lib/mysql-mmm";
 
+/// A host whose data this one may get anew.
+#[derive(Clone, Debug)]
+pub(crate) struct Donor {
+    pub(crate) server: Endpoint,
+    /// That of its agent.
+    pub(crate) account: Account,
+    /// By which its replicas log in.
+    pub(crate) replication: Account,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) host: HostName,
@@ -39,6 +49,9 @@ pub(crate) struct Setup {
     pub(crate) own_users: Vec<String>,
     /// By which a replica of each host logs in there.
     pub(crate) replication_at: BTreeMap<HostName, Account>,
+    pub(crate) donors: BTreeMap<HostName, Donor>,
+    /// Starts the server where nothing else does while this host is rebuilt.
+    pub(crate) server_start_command: Option<String>,
     /// Every address of every role.
     pub(crate) roles: BTreeMap<IpAddr, Role>,
     /// The agents of all other hosts.
@@ -87,6 +100,22 @@ impl Setup {
                 Some((HostName::from(name.as_str()), Account::new(user, password.clone())))
             })
             .collect();
+        let donors = settings
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| {
+                let account = |user: &Option<String>, password: &Option<_>| {
+                    let (user, password) = user.as_ref().zip(password.as_ref())?;
+                    Some(Account::new(user, Clone::clone(password)))
+                };
+                let donor = Donor {
+                    server: Endpoint::new(host.ip, host.mysql_port),
+                    account: account(&host.agent_user, &host.agent_password)?,
+                    replication: account(&host.replication_user, &host.replication_password)?,
+                };
+                Some((HostName::from(name.as_str()), donor))
+            })
+            .collect();
         let own = settings.hosts.values().flat_map(|host| {
             [&host.agent_user, &host.monitor_user, &host.replication_user].into_iter().flatten().cloned()
         });
@@ -107,6 +136,8 @@ impl Setup {
             server_pid_file: view.host.mysql_pidfile.clone(),
             own_users,
             replication_at,
+            donors,
+            server_start_command: settings.server_start_command.clone(),
             roles,
             peers,
             secret,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mmm_config::Program;
+use mmm_core::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
 use mmm_core::{AgentAction, AgentEvent, AgentMind, AgentStatus, Lane, OrderId, Role, Step, StepOutcome};
 use mmm_daemon::{Reloads, Seldom};
 use mmm_net::ANNOUNCE_SCHEDULE;
@@ -30,6 +31,7 @@ use crate::memory::{self, MemoryFile};
 use crate::peer_calls::PeerCalls;
 use crate::peer_port::{Askers, PeerPort};
 use crate::process_lane::ProcessLane;
+use crate::rebuild::{Journal, Rebuilds, journal_path};
 use crate::reload::Files;
 use crate::salvage::{LogKeeper, SalvagePaths, TailDesk};
 use crate::server_steps::ServerLane;
@@ -80,6 +82,7 @@ pub(crate) struct Worker {
     pub(crate) events: mpsc::Sender<AgentEvent>,
     reports: watch::Sender<AgentStatus>,
     diverged: Diverged,
+    rebuilds: Rebuilds,
     may_probe: watch::Sender<bool>,
     announcements: BTreeMap<Role, JoinHandle<()>>,
 }
@@ -155,8 +158,13 @@ impl Worker {
         let durable = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
         let length = memory.as_ref().and_then(|memory| memory.order.as_ref());
         let length = length.map(|order| order.terms.length).unwrap_or_default();
-        let mind = AgentMind::new(setup.mind.clone(), memory, durable, clock::now());
-        let first = AgentStatus { boot_id: boot_id.clone(), ..mind.status() };
+        let mut mind = AgentMind::new(setup.mind.clone(), memory, durable, clock::now());
+        let rebuild = Journal::load(&journal_path(&setup));
+        if let Some(rebuild) = &rebuild {
+            mind.resume_rebuild(rebuild.status());
+        }
+        let saved = rebuild.as_ref().and_then(|rebuild| rebuild.saved.clone());
+        let first = AgentStatus { boot_id: boot_id.clone(), saved, ..mind.status() };
         let (reports, reported) = watch::channel(first);
         let (begun, has_begun) = watch::channel(0);
         let (holder, askers) = (Arc::new(Holder::new(length)), Arc::new(Askers::default()));
@@ -185,6 +193,7 @@ impl Worker {
         tokio::spawn(listener.run());
         let (may_probe, may) = watch::channel(false);
         tokio::spawn(WriteWatch::new(current.clone(), may, events.clone()).run());
+        let rebuilds = Rebuilds::start(current.clone(), rebuild, events.clone());
         Ok(Self {
             memory: MemoryFile::new(setup.state_path.clone(), boot_id.clone()),
             epoch_file: EpochFile::start(setup.epoch_path.clone(), setup.epoch_owner.clone(), events.clone()),
@@ -205,6 +214,7 @@ impl Worker {
             line_askers,
             line_rules,
             events,
+            rebuilds,
             diverged: Diverged::start(current, reports.clone()),
             reports,
             may_probe,
@@ -213,7 +223,10 @@ impl Worker {
 
     pub(crate) fn take_in(&mut self, event: AgentEvent) {
         if let AgentEvent::Ordered(order) = &event {
-            self.diverged.save(order.surplus.as_deref());
+            // What was saved before is not in the data that come.
+            if !self.mind.is_rebuilding() {
+                self.diverged.save(order.surplus.as_deref());
+            }
         }
         let jump = self.wall_clock.look().map(|by| AgentEvent::ClockJumped { by });
         let mut events: VecDeque<AgentEvent> = jump.into_iter().chain([event]).collect();
@@ -264,9 +277,17 @@ impl Worker {
             AgentAction::AskPeer { host, request } => self.calls.ask(&host, request),
             AgentAction::AnswerPeer { asker, answer } => self.askers.answer(asker, answer),
             AgentAction::AnswerLine { asker, answer } => self.line_askers.answer(asker, answer),
+            AgentAction::Rebuild(order) => return self.begin_rebuild(order),
             AgentAction::Log(level, text) => mmm_daemon::log(level, &text),
         }
         None
+    }
+
+    fn begin_rebuild(&mut self, order: RebuildOrder) -> Option<AgentEvent> {
+        let (id, from) = (order.id, order.from.clone());
+        let (surplus, saved) = (self.diverged.wanted(), self.reports.borrow().saved.clone());
+        let why = self.rebuilds.begin(order, surplus.as_ref(), saved).err()?;
+        Some(AgentEvent::RebuildSeen(RebuildStatus { id, from, stage: RebuildStage::Failed(why) }))
     }
 
     fn begin(&mut self, step: Step) {

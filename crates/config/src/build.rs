@@ -56,10 +56,12 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         secret_file: global.path("secret_file"),
         allow_protocol1: global.flag("allow_protocol1"),
         heartbeat_schema: global.text("heartbeat_schema"),
+        server_start_command: global.text("server_start_command"),
         move_on_stalled_writes: global.word("on_stalled_writes") == "move",
         lease: lease(&global),
         diverged: match global.word("diverged").as_str() {
             "merge" => Diverged::Merge,
+            "clone" => Diverged::Clone,
             _ => Diverged::Hold,
         },
         control_address: monitor.ip("ip").map(|ip| SocketAddr::new(ip, monitor.port("port"))),

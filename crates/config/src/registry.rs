@@ -184,7 +184,7 @@ pub(crate) const SEMI_SYNC: &[&str] = &["watch", "manage", "off"];
 pub(crate) const FAILOVER_POLICY: &[&str] = &["availability", "consistency"];
 pub(crate) const ON_STALLED_WRITES: &[&str] = &["show", "move"];
 pub(crate) const WRITER_ISOLATED: &[&str] = &["fence", "keep"];
-pub(crate) const DIVERGED: &[&str] = &["hold", "merge"];
+pub(crate) const DIVERGED: &[&str] = &["hold", "merge", "clone"];
 pub(crate) const MONITOR_MODES: &[&str] = &["active", "manual", "wait", "passive"];
 pub(crate) const HOST_MODES: &[&str] = &["master", "slave"];
 pub(crate) const ROLE_MODES: &[&str] = &["balanced", "exclusive"];
@@ -261,6 +261,13 @@ pub const VARIABLES: &[Variable] = &[
     )
     .default("hold")
     .used(M)
+    .mmm3(),
+    global(
+        "server_start_command",
+        Kind::Text,
+        "shell command that starts the server when it does not come back by itself while a host is rebuilt; none: the operator is asked",
+    )
+    .used(A)
     .mmm3(),
     global(
         "failover_policy",

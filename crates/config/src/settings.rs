@@ -30,6 +30,8 @@ pub struct Settings {
     pub allow_protocol1: bool,
     /// Schema of the table `mmm_heartbeat`; for the agent only.
     pub heartbeat_schema: Option<String>,
+    /// Starts the server of a host that is rebuilt.
+    pub server_start_command: Option<String>,
     /// Whether the writer role leaves a host that takes no writes. For the monitor only; for others the default.
     pub move_on_stalled_writes: bool,
     pub lease: LeaseSettings,
@@ -101,6 +103,8 @@ pub enum Diverged {
     Hold,
     /// The new writer gets them, where they don't conflict.
     Merge,
+    /// They are saved, and the host is rebuilt from the new writer.
+    Clone,
 }
 
 /// What becomes of a writer whose lease ends while it reaches nobody.

@@ -55,6 +55,9 @@ pub struct Saved {
     /// The first of them.
     pub listed: Vec<Transaction>,
     pub files: Vec<String>,
+    /// All of them are in the files.
+    #[serde(default)]
+    pub whole: bool,
     /// Why something of it could not be had, for people.
     pub problem: Option<String>,
 }

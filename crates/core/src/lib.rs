@@ -15,6 +15,7 @@ pub mod lease;
 mod message;
 mod moment;
 mod names;
+pub mod rebuild;
 pub mod salvage;
 mod semi_sync;
 mod settings;

@@ -16,6 +16,7 @@ use crate::gtid::{GtidView, Received};
 use crate::lease::{Duty, Epoch, Grant, LeaseLength, Promise, Proof, Refusal, Renewal};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::rebuild::{RebuildOrder, RebuildStatus};
 use crate::salvage::{SalvageOrder, SalvageState};
 use crate::semi_sync::{SemiSync, SemiSyncEnd, SemiSyncOrder};
 use crate::state::HostState;
@@ -114,6 +115,9 @@ pub struct Order {
     /// What to switch of semi-synchronous replication, where the monitor manages it.
     #[serde(default)]
     pub semi_sync: Option<SemiSyncOrder>,
+    /// To get all data anew from the writer. Only for agents that say that they can ([`AgentStatus::rebuilds`]).
+    #[serde(default)]
+    pub rebuild: Option<Box<RebuildOrder>>,
     /// How often the monitor's own state had been written: a monitor that shows less than before has lost something.
     pub generation: u64,
 }
@@ -133,6 +137,7 @@ impl Order {
             self.stand_still,
             &self.semi_sync,
             &self.surplus,
+            &self.rebuild,
         ) == (
             &other.state,
             &other.roles,
@@ -145,6 +150,7 @@ impl Order {
             other.stand_still,
             &other.semi_sync,
             &other.surplus,
+            &other.rebuild,
         )
     }
 }
@@ -325,6 +331,7 @@ pub struct Astray {
 
 /// Everything an agent has to say, sent whenever a part of it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that an agent can do, or does")]
 pub struct AgentStatus {
     /// The last order that the agent works by; what it asks may still be under way.
     pub taken_in: Option<OrderId>,
@@ -379,6 +386,12 @@ pub struct AgentStatus {
     /// What was saved of the transactions that nobody else has.
     #[serde(default)]
     pub saved: Option<Box<Saved>>,
+    /// It carries out [`Order::rebuild`].
+    #[serde(default)]
+    pub rebuilds: bool,
+    /// How the last rebuild stands.
+    #[serde(default)]
+    pub rebuild: Option<Box<RebuildStatus>>,
     /// It answers [`ToAgent::Survey`].
     #[serde(default)]
     pub surveys: bool,

@@ -57,6 +57,8 @@ pub enum Diverged {
     Hold,
     /// The new writer receives them, as long as none of them is in conflict with what it has.
     Merge,
+    /// They are saved, and the host gets all data anew from the writer.
+    Clone,
 }
 
 /// Who may follow a writer that was lost.

@@ -183,6 +183,7 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         diverged: match config.diverged {
             Diverged::Hold => mmm_core::Diverged::Hold,
             Diverged::Merge => mmm_core::Diverged::Merge,
+            Diverged::Clone => mmm_core::Diverged::Clone,
         },
         semi_sync: match config.lease.semi_sync {
             SemiSync::Off => mmm_core::SemiSyncMode::Off,

@@ -224,7 +224,7 @@ fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + more).max(1)
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -37,6 +37,7 @@ pub use line::ClosedWatch;
 pub use replica::{Coordinates, GtidState, LogEvent, ReplicaStatus, ThreadState, WaitOutcome};
 pub use repoint::{Channel, GtidUse, Repoint, StartAt};
 pub use session::{
-    Heartbeat, LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads, probe_accepts, takes_connections,
+    CloneStatus, DataFolders, Heartbeat, LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads,
+    probe_accepts, takes_connections,
 };
 pub use threads::ClientThread;

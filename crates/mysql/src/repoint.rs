@@ -81,6 +81,18 @@ impl Channel {
         Self { status: ReplicaStatus::from_record(record), gtid, tls, options }
     }
 
+    /// Whether it asks its source for the key by which a password travels where there is no TLS.
+    pub fn asks_for_key(&self) -> bool {
+        self.options
+            .iter()
+            .any(|(name, value)| name.ends_with("_public_key") && name.starts_with("Get_") && value == "1")
+    }
+
+    /// Seconds between two attempts to reach its source.
+    pub fn connect_retry(&self) -> Option<u64> {
+        self.options.get("Connect_Retry")?.parse().ok()
+    }
+
     /// The first option that is not what it was, for people.
     pub fn changed_option(&self, before: &Self) -> Option<String> {
         before.options.iter().find_map(|(name, was)| {

@@ -5,6 +5,7 @@
 
 mod log_home;
 mod read_only;
+mod rebuilding;
 mod replication;
 mod repointing;
 mod semi_sync;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 
 pub use self::log_home::LogHome;
 pub use self::read_only::ReadOnlyOutcome;
+pub use self::rebuilding::{CloneStatus, DataFolders};
 pub use self::writes::{Heartbeat, WritePlaces, WriteThreads};
 use crate::address::{Account, Endpoint};
 use crate::dialect;

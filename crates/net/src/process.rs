@@ -1,6 +1,6 @@
 //! Processes of this host, held by a descriptor that can never come to mean another process.
 //!
-//! It starts nothing and, short of [`ProcessHandle::kill`], ends nothing.
+//! It starts nothing and, short of [`ProcessHandle::terminate`] and [`ProcessHandle::kill`], ends nothing.
 
 use std::fs;
 use std::io;
@@ -55,6 +55,14 @@ impl ProcessHandle {
                 Ok(true) => return,
                 _ => ready.clear_ready(),
             }
+        }
+    }
+
+    /// Sends SIGTERM, upon which a server ends in order. It is no error when the process has already ended.
+    pub fn terminate(&self) -> io::Result<()> {
+        match pidfd_send_signal(self.descriptor.get(), Signal::TERM) {
+            Err(rustix::io::Errno::SRCH) => Ok(()),
+            other => Ok(other?),
         }
     }
 

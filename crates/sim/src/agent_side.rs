@@ -146,8 +146,8 @@ impl World {
                 self.put_in(delay, happening);
             }
             AgentAction::AnswerPeer { asker, answer } => self.answer_peer(name, asker, answer),
-            // No monitor of 2.2.1 takes part.
-            AgentAction::AnswerLine { .. } => {}
+            // No monitor of 2.2.1 takes part, and no operator asks for a rebuild.
+            AgentAction::AnswerLine { .. } | AgentAction::Rebuild(_) => {}
             AgentAction::Log(level, text) => self.tell(|| format!("agent {name}: {} {text}", level.as_str())),
         }
     }

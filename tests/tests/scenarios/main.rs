@@ -41,6 +41,7 @@ mod places;
 mod planned;
 mod protocol1_agent;
 mod protocol1_monitor;
+mod rebuild;
 mod rejoin;
 mod reload;
 mod reload_loop;

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use mmm_core::GtidSet;
 use mmm_core::diverged::{LISTED_MAX, Named, Saved, Transaction};
+use mmm_core::{GtidSet, Origin};
 use mmm_mysql::binlog::{LogTransaction, MAGIC, Tail, TailPiece, contents, find_tail, log_files};
 
 /// Rows of customers are in them.
@@ -46,9 +46,18 @@ pub(super) fn copy(
         count: found.len() as u64,
         listed,
         files: logs.iter().map(|log| log.display().to_string()).collect(),
+        whole: tail.damage.is_none() && is_complete(wanted, found.len()),
         problem: tail.damage.map(|damage| format!("What follows could not be read: {damage}")),
     };
     Ok(Copied { saved, logs })
+}
+
+/// Of `MySQL`'s GTIDs it is known how many there are.
+fn is_complete(wanted: &Named, found: usize) -> bool {
+    let Named::Gtids(text) = wanted else { return true };
+    let Some(set) = GtidSet::parse_shown(text) else { return false };
+    let by_uuid = set.ranges().all(|(origin, ..)| matches!(origin, Origin::Uuid { .. }));
+    !by_uuid || set.count() == found as u64
 }
 
 fn find(files: &[PathBuf], wanted: &Named, server_id: u64, found: &mut Vec<Found>) -> Result<Tail> {

@@ -1,6 +1,5 @@
 //! The same transactions as text, by the server's own tool.
 
-use std::env;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::server_process::tools_beside_server;
+
 const LIMIT: Duration = Duration::from_mins(2);
 const NAMES: [&str; 2] = ["mariadb-binlog", "mysqlbinlog"];
 const MODE: u32 = 0o600;
@@ -18,13 +19,7 @@ const SAID_MAX: usize = 300;
 
 /// The tools that may do it: those beside the server first, which are of its version.
 pub(super) fn tools(pid_file: &Path) -> Vec<PathBuf> {
-    let pid = fs::read_to_string(pid_file).unwrap_or_default();
-    let server = fs::read_link(format!("/proc/{}/exe", pid.trim())).unwrap_or_default();
-    let beside = server.parent().into_iter().flat_map(|dir| [dir.to_owned(), dir.join("../bin")]);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs: Vec<PathBuf> = beside.chain(env::split_paths(&path)).collect();
-    let all = dirs.iter().flat_map(|dir| NAMES.map(|name| dir.join(name)));
-    all.filter(|tool| tool.is_file()).collect()
+    tools_beside_server(pid_file, &NAMES)
 }
 
 /// Writes it beside the log; the first tool that understands the log does it.

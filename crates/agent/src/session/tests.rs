@@ -166,6 +166,7 @@ async fn a_monitor_that_falls_silent_loses_the_session_but_not_yet_its_place() {
         stand_still: false,
         surplus: None,
         semi_sync: None,
+        rebuild: None,
         generation: 1,
     };
     scene.send(ToAgent::Order(order.clone())).await;

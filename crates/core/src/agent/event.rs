@@ -14,6 +14,7 @@ use crate::lease::{Durable, Grant, Renewal};
 use crate::message::{AgentStatus, Order, OrderId, PeerAnswer, PeerRequest, ServerView};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::rebuild::{RebuildOrder, RebuildStatus};
 use crate::semi_sync::SemiSyncReading;
 use crate::survey::Reach;
 use crate::write_path::WriteSight;
@@ -99,6 +100,8 @@ pub enum AgentEvent {
         step: Step,
         outcome: StepOutcome,
     },
+    /// How the rebuild of this host stands.
+    RebuildSeen(RebuildStatus),
     /// The configuration was read again.
     Reconfigured(AgentSettings),
     Tick,
@@ -141,5 +144,7 @@ pub enum AgentAction {
         asker: u64,
         answer: LineAnswer,
     },
+    /// Get all data anew from that host; the end is told by [`AgentEvent::RebuildSeen`].
+    Rebuild(RebuildOrder),
     Log(LogLevel, String),
 }

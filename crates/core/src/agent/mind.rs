@@ -12,6 +12,7 @@ use super::following::{FollowingDesk, FollowingMemory};
 use super::lease::{Fencing, LeaseDesk};
 use super::looks::Looks;
 use super::protocol1::LineDesk;
+use super::rebuilding::RebuildDesk;
 use super::salvaging::SalvageMemory;
 use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
@@ -99,6 +100,7 @@ pub struct AgentMind {
     pub(super) following: FollowingDesk,
     pub(super) semi_sync: SemiSyncDesk,
     pub(super) writes: WriteDesk,
+    pub(super) rebuild: RebuildDesk,
     pub(super) server: ServerView,
     /// Answers put before this moment describe a server that we have changed since.
     pub(super) believe_from: Moment,
@@ -160,6 +162,7 @@ impl AgentMind {
             following: FollowingDesk::default(),
             semi_sync: SemiSyncDesk::default(),
             writes: WriteDesk::default(),
+            rebuild: RebuildDesk::default(),
             settings,
             // An attempt of an earlier worker may still wait in the server.
             closing: if memory.lease.is_some() { Closing::Tried } else { Closing::Settled },
@@ -245,12 +248,14 @@ impl AgentMind {
             AgentEvent::MemorySaved { number, outcome } => self.take_in_memory_saved(now, number, &outcome),
             AgentEvent::ClockJumped { by } => self.take_in_clock_jump(now, by, &mut actions),
             AgentEvent::StepEnded { step, outcome } => self.take_in_step(now, &step, outcome, &mut actions),
+            AgentEvent::RebuildSeen(status) => self.take_in_rebuild(status),
             AgentEvent::Reconfigured(settings) => self.take_in_settings(settings),
             AgentEvent::Tick => {}
         }
         self.tend_semi_sync(now);
         self.tend_writes();
         self.tend_lease(now, &mut actions);
+        self.tend_rebuild(&mut actions);
         self.plan(now, &mut actions);
         self.finish(now, &mut actions);
         self.answer_lines(now, &mut actions);

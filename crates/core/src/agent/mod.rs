@@ -12,6 +12,7 @@ mod looks;
 mod mind;
 mod plan;
 mod protocol1;
+mod rebuilding;
 mod reload;
 mod report;
 mod salvaging;

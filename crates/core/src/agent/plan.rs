@@ -28,7 +28,9 @@ impl AgentMind {
             }
             let next = match lane {
                 Lane::Address => self.next_address_step(now),
-                Lane::Server => self.next_server_step(now).or_else(|| self.next_semi_sync_step(now)),
+                Lane::Server => self
+                    .next_server_step(now)
+                    .or_else(|| self.next_semi_sync_step(now).filter(|_| !self.is_rebuilding())),
                 Lane::Process => self.must_kill_server(now).then_some(Step::KillServer),
             };
             if let Some(step) = next {
@@ -115,6 +117,7 @@ impl AgentMind {
         };
         let serves = self.server != ServerView::Gone
             && self.memory.fencing.is_none()
+            && !self.is_rebuilding()
             && self.promotion().is_some()
             && self.memory.lease.is_some();
         let is_held = |role: &Role| held.iter().any(|held| held.role == *role);
@@ -180,6 +183,10 @@ impl AgentMind {
 
     fn next_server_step(&self, now: Moment) -> Option<Step> {
         let ServerView::Up { writable } = self.server else { return None };
+        if self.is_rebuilding() {
+            // A server that is started again may open itself.
+            return (writable && self.addresses.is_some()).then_some(Step::CloseWrites);
+        }
         self.next_write_step(now, writable)
             .or_else(|| self.next_step_after_standing_still(now))
             .or_else(|| self.next_following_step(now))

@@ -246,6 +246,7 @@ impl AgentMind {
             surplus: None,
             generation: 0,
             semi_sync: None,
+            rebuild: None,
         };
         if before.is_some_and(|before| before.asks_the_same(&order)) {
             return last;

@@ -101,6 +101,8 @@ impl AgentMind {
             applier_error: self.applier_error(),
             // Filled in by the shell, which saves them.
             saved: None,
+            rebuilds: true,
+            rebuild: self.rebuild_status(),
             surveys: true,
             unopened: self.memory.unopened.clone(),
             writes: self.write_status(),

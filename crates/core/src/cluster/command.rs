@@ -35,7 +35,8 @@ New in MMM 3:
     confirm_loss <host>               - your word that what only host <host> has may be lost
     set_offline --force <host>        - also when nobody can take over the writer role
     diverged [<host>]                 - list transactions that only host <host> has
-    rejoin [--merge] <host>           - what host <host> needs to join again; --merge: do it
+    rejoin [--merge|--clone] <host>   - what host <host> needs to join again; --merge: give the writer what
+                                        only <host> has; --clone: give <host> all data anew from the writer
     doctor [<host>|all]               - look for what would go wrong in a bad night
     explain [<role>]                  - what holds the role, what if its holder failed now, what forbids what
     history [all]                     - failovers and moves, the newest first
@@ -118,6 +119,9 @@ impl Cluster {
             ["diverged"] => self.diverged(None),
             ["diverged", host] => self.diverged(Some(host)),
             ["rejoin", "--merge", host] | ["rejoin", host, "--merge"] => self.rejoin_by_merge(host, actions),
+            ["rejoin", "--clone", host] | ["rejoin", host, "--clone"] => {
+                self.rejoin_by_clone(now, host, actions)
+            }
             ["rejoin", host] => self.rejoin(host),
             ["confirm_dead", host] => self.confirm_dead(now, host, false, actions),
             ["confirm_dead", "--yes", host] => self.confirm_dead(now, host, true, actions),
@@ -147,6 +151,11 @@ impl Cluster {
         let Some(host) = self.hosts.get(name).filter(|_| self.settings.hosts.contains_key(name)) else {
             return unknown_host(name);
         };
+        if self.is_rebuilding(&name.into()) {
+            return format!(
+                "ERROR: Host '{name}' is being rebuilt: it can't be switched to ONLINE before that is done."
+            );
+        }
         match host.state {
             HostState::Online => return "OK: This host is already ONLINE. Skipping command.".to_owned(),
             HostState::AdminOffline | HostState::AwaitingRecovery => {}

@@ -74,6 +74,9 @@ impl Cluster {
 
     /// What its agent is to save: while it is merged, all that there was.
     pub(super) fn surplus_to_save(&self, name: &HostName) -> Option<&Surplus> {
+        if let Some(surplus) = self.surplus_before_rebuild(name) {
+            return Some(surplus);
+        }
         match self.held_of(name)? {
             Held::Merging { first, .. } => Some(first),
             held => held.surplus(),
@@ -120,8 +123,10 @@ impl Cluster {
             (Compared::Has(surplus), _) => {
                 slot.held = Held::Diverged(surplus.clone());
                 self.tell_diverged(&pair, &surplus, actions);
-                if self.settings.diverged == Diverged::Merge {
-                    self.begin_merge(&pair.role, "diverged merge", actions);
+                match self.settings.diverged {
+                    Diverged::Hold => {}
+                    Diverged::Merge => self.begin_merge(&pair.role, "diverged merge", actions),
+                    Diverged::Clone => self.begin_rebuild(now, &pair.old, "diverged clone", actions),
                 }
             }
             (Compared::NotYet | Compared::Unreadable, _) => {}
@@ -131,6 +136,10 @@ impl Cluster {
     /// Both hosts, as soon as each can be asked for what it has: the old one is closed, and the new one has caught up.
     fn pair(&self) -> Option<Pair> {
         let (role, slot, old) = self.hold()?;
+        // What it had is on its way out, and what it gets is no answer before it is whole.
+        if self.is_rebuilding(old) {
+            return None;
+        }
         let new = slot.holder.as_ref()?;
         slot.grant.as_ref()?;
         let (old_host, new_host) = (self.hosts.get(old)?, self.hosts.get(new)?);

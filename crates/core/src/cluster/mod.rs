@@ -18,6 +18,7 @@ mod looks;
 mod moves;
 mod placement;
 mod protocol1;
+mod rebuilds;
 mod rejoin;
 mod reload;
 mod rules;
@@ -101,6 +102,7 @@ pub struct Cluster {
     /// The number of the last look that was asked for.
     last_look: u64,
     errants: Errants,
+    rebuilds: BTreeMap<HostName, rebuilds::Rebuild>,
     choosing: Option<choice::Choosing>,
     last_step: Moment,
     /// When the first of both masters became ONLINE, in wait mode.
@@ -151,6 +153,7 @@ impl Cluster {
             conflict: false,
             last_look: 0,
             errants: Errants::default(),
+            rebuilds: BTreeMap::new(),
             choosing: None,
             last_step: now,
             first_master_online: None,
@@ -276,6 +279,7 @@ impl Cluster {
             self.keeper.save(now, actions);
             self.watch_semi_sync(actions);
             self.manage_semi_sync(now, actions);
+            self.tend_rebuilds(now, actions);
             self.tend_holds(now, actions);
             self.watch_errants(now, actions);
             self.tell_unproven(now, actions);
@@ -540,6 +544,7 @@ impl Cluster {
             stand_still: self.is_to_stand_still(name),
             surplus: self.surplus_to_save(name).cloned().map(Box::new),
             semi_sync: self.semi_sync_order(name),
+            rebuild: self.rebuild_order(name).map(Box::new),
             generation: self.keeper.generation(),
         }
     }

@@ -78,6 +78,9 @@ impl Cluster {
         let Some(host) = self.hosts.get(name) else { return unknown_host(name) };
         let name = HostName::from(name);
         let writer = self.active_master().map_or("nobody", HostName::as_str);
+        if self.is_rebuilding(&name) {
+            return format!("OK: '{name}' is being rebuilt. See `mmm_control show` for how far it is.");
+        }
         match (self.held_of(&name), self.counted_surplus(&name)) {
             (Some(Held::Merging { .. }), Some(counted)) => {
                 format!(
@@ -88,7 +91,7 @@ impl Cluster {
                 "OK: '{name}' has {counted} nobody else has, and replication from it is held. Nothing was changed. You can:\n  \
                  mmm_control diverged {name}          see which, and where they are saved\n  \
                  mmm_control rejoin --merge {name}    let '{writer}' receive exactly those; the first that is in conflict with its data stops it\n  \
-                 rebuild '{name}' from '{writer}'     they are lost then, but for the saved files; it joins by itself once nothing is left that '{writer}' lacks"
+                 mmm_control rejoin --clone {name}    throw all data of '{name}' away and get them anew from '{writer}'; what only '{name}' has stays in the saved files"
             ),
             (Some(Held::Unreadable), None) => format!(
                 "OK: What '{name}' and '{writer}' have can't be compared (see the monitor's log). Nothing was changed. Rebuild '{name}' from '{writer}'."
@@ -97,7 +100,7 @@ impl Cluster {
                 "OK: '{name}' was lost as the writer and joins by itself as soon as it was compared with '{writer}'. Nothing was changed."
             ),
             (None, _) if self.errant_of(&name).is_some() => format!(
-                "OK: '{name}' has transactions that the writer never had (see `mmm_control diverged {name}`) and goes on as it is, but becomes the writer only when no other host can. Nothing was changed. Carry over what is needed and rebuild '{name}' from '{writer}'."
+                "OK: '{name}' has transactions that the writer never had (see `mmm_control diverged {name}`) and goes on as it is, but becomes the writer only when no other host can. Nothing was changed. Carry over what is needed, `mmm_control set_offline {name}`, and `mmm_control rejoin --clone {name}` gets all its data anew from '{writer}'."
             ),
             (None, _) => {
                 format!(

@@ -73,6 +73,7 @@ impl Cluster {
             ));
         }
         warnings.extend(self.hold_warning());
+        warnings.extend(self.rebuild_warnings());
         warnings.extend(self.errant_warnings());
         warnings
     }
@@ -140,6 +141,7 @@ impl Cluster {
                     "agent_reachable": host.agent.connected,
                     "flapping": host.flapping,
                     "writes": self.writes_json(name),
+                    "rebuild": self.rebuild_json(name),
                 }))
             })
             .collect();

@@ -34,7 +34,7 @@ impl Cluster {
             mysql: host.server_well(trap, now) && !useless,
             threads: host.good(CheckKind::RepThreads) && !host.is_refused(),
             refused: host.is_refused(),
-            diverged: self.is_diverged(name),
+            diverged: self.is_diverged(name) || self.is_rebuilding(name),
             uncompared: self.is_uncompared(name),
             backlog: host.good(CheckKind::RepBacklog),
             is_active_master: self.active_master() == Some(name),
@@ -94,6 +94,7 @@ impl Cluster {
                 facts.flap_duration.as_secs(),
                 facts.checks_unchanged_for.as_secs()
             ),
+            Rule::Diverged if self.is_rebuilding(name) => format!("{change}: its data are being replaced"),
             Rule::Diverged => {
                 let counted =
                     self.held_surplus(name).map_or_else(|| "transactions".to_owned(), Surplus::counted);

@@ -217,6 +217,7 @@ fn order(number: u64, labels: &[&str], active_master: &str) -> Order {
         stand_still: false,
         surplus: None,
         semi_sync: None,
+        rebuild: None,
         generation: 1,
     }
 }

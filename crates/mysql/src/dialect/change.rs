@@ -96,6 +96,15 @@ impl Dialect {
         }
     }
 
+    /// `MySQL` only.
+    pub(crate) fn channel_login(self, tls: bool, asks_for_key: bool) -> String {
+        let key = if self.has_new_change() { "GET_SOURCE_PUBLIC_KEY" } else { "GET_MASTER_PUBLIC_KEY" };
+        self.change(&[
+            format!("{} = {}", self.option("SSL"), u8::from(tls)),
+            format!("{key} = {}", u8::from(asks_for_key)),
+        ])
+    }
+
     /// `None` where no thread is to run.
     pub(crate) fn start_some(self, receives: bool, applies: bool) -> Option<String> {
         let word = if self.has_new_words() { "REPLICA" } else { "SLAVE" };

@@ -12,6 +12,7 @@ use crate::message::{
 };
 use crate::moment::Moment;
 use crate::names::{HostName, Role, RoleName};
+use crate::rebuild::RebuildOrder;
 use crate::salvage::SalvageOrder;
 use crate::state::HostState;
 
@@ -97,6 +98,9 @@ pub(super) struct Fixture {
     pub(super) line_count: u64,
     pub(super) line_answers: Vec<(u64, LineAnswer)>,
     pub(super) log: Vec<String>,
+    /// What the next orders ask for.
+    pub(super) rebuild: Option<Box<RebuildOrder>>,
+    pub(super) rebuilds: Vec<RebuildOrder>,
     number: u64,
     greatest: Epoch,
 }
@@ -137,6 +141,8 @@ impl Fixture {
             line_count: 0,
             line_answers: Vec::new(),
             log: Vec::new(),
+            rebuild: None,
+            rebuilds: Vec::new(),
             number: 0,
             greatest,
         }
@@ -242,6 +248,7 @@ impl Fixture {
             AgentAction::AskPeer { host, request } => self.asked.push((host, request)),
             AgentAction::AnswerPeer { asker, answer } => self.answers.push((asker, answer)),
             AgentAction::AnswerLine { asker, answer } => self.line_answers.push((asker, answer)),
+            AgentAction::Rebuild(order) => self.rebuilds.push(order),
             AgentAction::Log(level, text) => self.log.push(format!("{} {text}", level.as_str())),
         }
     }
@@ -318,7 +325,7 @@ impl Fixture {
     ) {
         self.number += 1;
         let master = if promotion.is_some() { "db1" } else { "db2" };
-        let (proof, salvage) = (self.proof, self.salvage.clone());
+        let (proof, salvage, rebuild) = (self.proof, self.salvage.clone(), self.rebuild.clone());
         let writer = promotion.map(|(number, takeover, hold)| Promotion {
             salvage,
             epoch: epoch(number),
@@ -341,6 +348,7 @@ impl Fixture {
             stand_still: false,
             surplus: None,
             semi_sync: None,
+            rebuild,
             generation: 1,
         }));
     }

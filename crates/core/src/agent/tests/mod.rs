@@ -8,6 +8,7 @@ mod lease;
 mod orders;
 mod promises;
 mod protocol1;
+mod rebuilding;
 mod reload;
 mod salvaging;
 mod semi_sync;

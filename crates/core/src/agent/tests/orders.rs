@@ -249,6 +249,7 @@ fn a_hold_outlives_a_time_without_any_writer() {
         stand_still: false,
         surplus: None,
         semi_sync: None,
+        rebuild: None,
         generation: 1,
     };
     fixture.step(AgentEvent::Ordered(nobody.clone()));

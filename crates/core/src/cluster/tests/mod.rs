@@ -14,6 +14,7 @@ mod ledger;
 mod moving;
 mod properties;
 mod protocol1;
+mod rebuilds;
 mod reload;
 mod salvaging;
 mod semi_sync;

@@ -257,27 +257,34 @@ pub(super) fn gtid(server_id: u64, own: u64, applied: u64) -> GtidView {
 }
 
 /// db1 was lost as the writer with `own` transactions; db2 serves with `applied` of them.
-fn after_a_loss(own: u64, applied: u64) -> Fixture {
+pub(super) fn after_a_loss(own: u64, applied: u64) -> Fixture {
     after_a_loss_of(pair(), own, applied)
 }
 
-fn after_a_loss_of(settings: Settings, own: u64, applied: u64) -> Fixture {
+pub(super) fn after_a_loss_of(settings: Settings, own: u64, applied: u64) -> Fixture {
     let mut fixture = Fixture::running(settings);
-    fixture.report("db1", |status| {
-        status.server = GONE;
-        status.held.clear();
-    });
-    fixture.settle();
-    fixture.report("db2", |status| {
-        status.holding = true;
-        status.gtid = Some(gtid(13, 5, applied));
-    });
-    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold);
-    fixture.report("db1", |status| {
-        status.server = ServerView::Up { writable: false };
-        status.gtid = Some(gtid(12, own, 5));
-    });
+    fixture.lose_with_transactions(own, applied);
     fixture
+}
+
+impl Fixture {
+    /// The writer db1 is lost and comes back, having written so many transactions, of which db2 has so many.
+    pub(super) fn lose_with_transactions(&mut self, own: u64, applied: u64) {
+        self.report("db1", |status| {
+            status.server = GONE;
+            status.held.clear();
+        });
+        self.settle();
+        self.report("db2", |status| {
+            status.holding = true;
+            status.gtid = Some(gtid(13, 5, applied));
+        });
+        assert!(self.orders["db2"].writer.as_ref().unwrap().hold);
+        self.report("db1", |status| {
+            status.server = ServerView::Up { writable: false };
+            status.gtid = Some(gtid(12, own, 5));
+        });
+    }
 }
 
 #[test]

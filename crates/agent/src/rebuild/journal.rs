@@ -1,0 +1,95 @@
+//! How far a rebuild is, on disk.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use mmm_core::diverged::Saved;
+use mmm_core::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
+use mmm_core::{HostName, OrderId};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// Nothing is changed.
+    Prepare,
+    /// From here on the server's own data may be gone.
+    Copy,
+    /// The copy is whole, and a server has to be started on it.
+    Start,
+    /// That server has to be pointed at the writer.
+    Attach,
+    Over,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    pub(crate) id: OrderId,
+    pub(crate) from: HostName,
+    pub(crate) phase: Phase,
+    /// What was saved of this host's own transactions, which nobody else can tell any more.
+    pub(crate) saved: Option<Box<Saved>>,
+    pub(crate) bytes: u64,
+    /// How replication logged in.
+    pub(crate) tls: bool,
+    pub(crate) asks_for_key: bool,
+    /// The copy that the server told of before this one.
+    pub(crate) copy_before: Option<String>,
+    /// The process of the server that the copy was made in: its pid, and when it was started.
+    pub(crate) server: Option<(u32, std::time::Duration)>,
+    pub(crate) pid_file: Option<PathBuf>,
+    /// How it ended.
+    pub(crate) end: Option<RebuildStage>,
+}
+
+impl Journal {
+    pub(crate) fn new(order: RebuildOrder, saved: Option<Box<Saved>>) -> Self {
+        Self {
+            id: order.id,
+            from: order.from,
+            phase: Phase::Prepare,
+            saved,
+            bytes: 0,
+            tls: false,
+            asks_for_key: false,
+            copy_before: None,
+            server: None,
+            pid_file: None,
+            end: None,
+        }
+    }
+
+    /// What the mind is told when it begins.
+    pub(crate) fn status(&self) -> RebuildStatus {
+        let stage = match (&self.end, self.phase) {
+            (Some(end), _) => end.clone(),
+            (None, Phase::Prepare) => RebuildStage::Preparing,
+            (None, Phase::Copy) => RebuildStage::Copying { done: 0, of: None },
+            (None, Phase::Start) => RebuildStage::Working("its server is started again".to_owned()),
+            (None, Phase::Attach | Phase::Over) => RebuildStage::Attaching,
+        };
+        RebuildStatus { id: self.id, from: self.from.clone(), stage }
+    }
+
+    pub(crate) fn load(path: &Path) -> Option<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::error!(
+                    "Can't read {}, which says how far a rebuild of this host is: {error}",
+                    path.display()
+                );
+                return None;
+            }
+        };
+        serde_json::from_str(&text)
+            .inspect_err(|error| tracing::error!("The file {} makes no sense: {error}", path.display()))
+            .ok()
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<(), String> {
+        let text = serde_json::to_string(self).map_err(|error| error.to_string())?;
+        mmm_daemon::write_state(path, &text)
+            .map_err(|error| format!("{} can't be written: {error}", path.display()))
+    }
+}

@@ -1,0 +1,264 @@
+//! With the clone plugin of `MySQL`: the server itself copies the other one, throws its own data away for it, and ends.
+
+use std::time::Duration;
+
+use mmm_core::rebuild::RebuildStage;
+use mmm_mysql::{Flavour, GtidUse, ReadOnlyOutcome, Repoint, ServerError, Session, StartAt, Version};
+use tokio::time::{Instant, sleep};
+
+use super::journal::{Journal, Phase};
+use super::{Trouble, Work};
+use crate::setup::Donor;
+
+const QUICK: Duration = Duration::from_secs(5);
+/// Stopping replication waits for what is being applied.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// A copy of many terabytes; whether it goes on is shown all the time.
+const COPY_LIMIT: Duration = Duration::from_hours(24 * 14);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const FIRST_VERSION: Version = Version { major: 8, minor: 0, patch: 17 };
+
+impl Work {
+    fn donor(&self, journal: &Journal) -> Result<Donor, Trouble> {
+        let from = &journal.from;
+        let text = || format!("this host's configuration has no agent_user and replication_user of '{from}'");
+        self.setup().donors.get(from).cloned().ok_or_else(|| Trouble::Vain(text()))
+    }
+
+    /// Everything that can be found out before anything is thrown away.
+    pub(super) async fn prepare(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        self.report(journal, RebuildStage::Preparing).await;
+        let donor = self.donor(journal)?;
+        let mut own = self.session().await.map_err(Trouble::vain)?;
+        let mut other = Session::connect(&donor.server, &donor.account, QUICK).await.map_err(|error| {
+            Trouble::Vain(format!("the writer's server does not let this host's agent in with the account of its own agent: {error}"))
+        })?;
+        check_versions(&own, &other)?;
+        if !own.has_performance_schema(QUICK).await.map_err(Trouble::vain)? {
+            return Err(Trouble::Vain(
+                "performance_schema is off here, and without it nobody can be told whether a copy is whole: start the server with performance_schema=ON".to_owned(),
+            ));
+        }
+        if other.read_only(QUICK).await.map_err(Trouble::vain)? {
+            return Err(Trouble::Vain(format!(
+                "the server of '{}' takes no writes: it is not the writer",
+                journal.from
+            )));
+        }
+        if self.process_of(&own).is_none() {
+            let pid_file =
+                own.identity().pid_file.clone().unwrap_or_else(|| self.setup().server_pid_file.clone());
+            return Err(Trouble::Vain(format!(
+                "the server's process can't be found by its pid file {}",
+                pid_file.display()
+            )));
+        }
+        provide_plugin(&mut other, false).await?;
+        provide_plugin(&mut own, true).await?;
+        let before = own.clone_status(QUICK).await.map_err(|error| needs_select(&error))?;
+        if let Some(channel) = own.channel(QUICK).await.map_err(Trouble::vain)? {
+            (journal.tls, journal.asks_for_key) = (channel.tls, channel.asks_for_key());
+        } else {
+            journal.asks_for_key = true;
+        }
+        journal.pid_file.clone_from(&own.identity().pid_file);
+        journal.copy_before = before.map(|status| status.begun);
+        own.close().await;
+        other.close().await;
+        self.enter(journal, Phase::Copy)
+    }
+
+    pub(super) async fn copy(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        let donor = self.donor(journal)?;
+        // Without an answer the server may have ended with a whole copy: that is told when it is back.
+        let Ok(mut own) = self.session().await else { return self.enter(journal, Phase::Start) };
+        let process = self.process_of(&own).map(|process| (process.pid(), process.start_time()));
+        let status = own.clone_status(QUICK).await.map_err(Trouble::broken)?;
+        if status.as_ref().is_some_and(mmm_mysql::CloneStatus::is_under_way) {
+            // Begun by an agent before this one: it goes on without anybody who waits for it.
+            journal.server = process;
+            return self.wait_for_copy(journal, own).await;
+        }
+        if status.is_some_and(|status| {
+            status.is_completed() && Some(&status.begun) != journal.copy_before.as_ref()
+        }) {
+            return self.enter(journal, Phase::Start);
+        }
+        if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
+            own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
+        }
+        journal.server = process;
+        journal.write(&self.path).map_err(Trouble::Broken)?;
+        // Refused otherwise; ordinary clients are kept out by read_only all the same.
+        own.lift_super_read_only(QUICK).await.map_err(Trouble::broken)?;
+        tracing::warn!(
+            "Throwing the data of this host's server away and copying those of '{}'",
+            journal.from
+        );
+        let copied = {
+            let copying = own.clone_from(&donor.server, &donor.account, COPY_LIMIT);
+            let watching = self.watch_copy(journal);
+            tokio::select! {
+                copied = copying => copied,
+                never = watching => match never {},
+            }
+        };
+        match copied {
+            Ok(()) => self.enter(journal, Phase::Start),
+            Err(error) => self.after_failure(journal, error).await,
+        }
+    }
+
+    /// The server runs on, with its own data or with nothing.
+    async fn after_failure(&self, journal: &mut Journal, error: ServerError) -> Result<(), Trouble> {
+        let mut own = self.session().await.map_err(Trouble::broken)?;
+        close(&mut own).await?;
+        let status = own.clone_status(QUICK).await.map_err(Trouble::broken)?.unwrap_or_default();
+        let is_older = status.begun.is_empty() || Some(&status.begun) == journal.copy_before.as_ref();
+        if !is_older && own.clone_has_dropped(QUICK).await.map_err(Trouble::broken)? {
+            return Err(Trouble::broken(error));
+        }
+        if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
+            own.start_replication(QUICK).await.map_err(Trouble::broken)?;
+        }
+        self.enter(journal, Phase::Prepare)?;
+        Err(Trouble::Vain(format!(
+            "{error}. The agent's account needs CLONE_ADMIN here and BACKUP_ADMIN on the writer"
+        )))
+    }
+
+    /// Tells how much is copied, for ever.
+    async fn watch_copy(&self, journal: &Journal) -> std::convert::Infallible {
+        let mut session = None;
+        let mut told = Instant::now();
+        loop {
+            sleep(LOOK_EVERY).await;
+            if session.as_ref().is_none_or(|session: &Session| !session.is_usable()) {
+                session = self.session().await.ok();
+            }
+            let Some(session) = &mut session else { continue };
+            let Ok((done, of)) = session.clone_progress(QUICK).await else { continue };
+            let stage = RebuildStage::Copying { done, of: (of > 0).then_some(of) };
+            if told.elapsed() >= Duration::from_secs(10) {
+                told = Instant::now();
+                tracing::info!("The rebuild of this host from '{}': {stage}", journal.from);
+            }
+            self.report(journal, stage).await;
+        }
+    }
+
+    async fn wait_for_copy(&self, journal: &mut Journal, mut own: Session) -> Result<(), Trouble> {
+        let watching = self.watch_copy(journal);
+        let ending = async {
+            loop {
+                sleep(LOOK_EVERY).await;
+                match own.clone_status(QUICK).await {
+                    Ok(Some(status)) if status.is_under_way() => {}
+                    // Its end is the server's end, or an error that the next turn tells.
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        };
+        tokio::select! {
+            () = ending => {}
+            never = watching => match never {},
+        }
+        Ok(())
+    }
+
+    /// The server runs on the copy: nobody but this turns it to the writer.
+    pub(super) async fn attach(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        self.report(journal, RebuildStage::Attaching).await;
+        let donor = self.donor(journal)?;
+        let mut own = self.session().await.map_err(Trouble::broken)?;
+        close(&mut own).await?;
+        let status = own.clone_status(QUICK).await.map_err(Trouble::broken)?.unwrap_or_default();
+        if !status.is_completed() || Some(&status.begun) == journal.copy_before.as_ref() {
+            self.enter(journal, Phase::Copy)?;
+            return Err(Trouble::Broken(format!(
+                "the server was started without a whole copy ({})",
+                status.error
+            )));
+        }
+        let (done, _) = own.clone_progress(QUICK).await.map_err(Trouble::broken)?;
+        journal.bytes = done;
+        // What was copied with the rest leads where the writer gets its transactions from: to this very host, mostly.
+        if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
+            own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
+        }
+        let at = StartAt::Gtid(GtidUse::SlavePos);
+        let to = Repoint {
+            host: donor.server.ip.to_string(),
+            port: donor.server.port,
+            account: donor.replication.clone(),
+            at,
+        };
+        own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
+        own.set_channel_login(journal.tls, journal.asks_for_key, QUICK).await.map_err(Trouble::broken)?;
+        own.start_replication(QUICK).await.map_err(Trouble::broken)?;
+        own.close().await;
+        Ok(())
+    }
+}
+
+/// Whatever its own configuration says.
+async fn close(own: &mut Session) -> Result<(), Trouble> {
+    match own.set_read_only(true, Duration::from_secs(1), QUICK).await.map_err(Trouble::broken)? {
+        ReadOnlyOutcome::Done => Ok(()),
+        ReadOnlyOutcome::LockHeld => Err(Trouble::Broken(
+            "somebody holds a lock that keeps the server from becoming read-only".to_owned(),
+        )),
+    }
+}
+
+fn check_versions(own: &Session, other: &Session) -> Result<(), Trouble> {
+    let (here, there) = (own.identity(), other.identity());
+    if here.flavour == Flavour::MariaDb || there.flavour == Flavour::MariaDb {
+        return Err(Trouble::Vain(
+            "the servers of MariaDB have no clone plugin, and rebuilding by mariadb-backup is not built yet: rebuild this host by hand".to_owned(),
+        ));
+    }
+    if here.version < FIRST_VERSION {
+        return Err(Trouble::Vain(format!(
+            "MySQL has the clone plugin since 8.0.17, and this server is {}",
+            here.version_text
+        )));
+    }
+    let series = |version: Version| (version.major, version.minor);
+    if series(here.version) != series(there.version) {
+        return Err(Trouble::Vain(format!(
+            "the clone plugin copies only servers of its own version: here is {}, the writer is {}",
+            here.version_text, there.version_text
+        )));
+    }
+    if !here.gtid || !there.gtid {
+        return Err(Trouble::Vain("gtid_mode is not ON on both servers".to_owned()));
+    }
+    Ok(())
+}
+
+/// A server that is closed to everybody lets nobody install anything; clients stay out by `read_only`.
+async fn provide_plugin(session: &mut Session, is_closed: bool) -> Result<(), Trouble> {
+    if session.has_clone_plugin(QUICK).await.map_err(Trouble::vain)? {
+        return Ok(());
+    }
+    if is_closed {
+        session.lift_super_read_only(QUICK).await.map_err(Trouble::vain)?;
+    }
+    let installed = session.install_clone_plugin(QUICK).await;
+    if is_closed && let Err(Trouble::Broken(why)) = close(session).await {
+        return Err(Trouble::Vain(why));
+    }
+    let server = session.endpoint();
+    installed.map_err(|error: ServerError| {
+        Trouble::Vain(format!(
+            "the clone plugin is not there on {server}, and can't be installed: {error}. Put `plugin-load-add = mysql_clone.so` into its my.cnf, or grant the agent's account INSERT ON mysql.plugin"
+        ))
+    })
+}
+
+fn needs_select(error: &ServerError) -> Trouble {
+    Trouble::Vain(format!(
+        "{error}. The agent's account needs SELECT ON performance_schema.* (and CLONE_ADMIN; BACKUP_ADMIN on the writer)"
+    ))
+}

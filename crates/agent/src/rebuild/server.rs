@@ -1,0 +1,122 @@
+//! The server's process while its data are replaced: it ends, and somebody has to start it again.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use mmm_core::rebuild::RebuildStage;
+use mmm_mysql::Session;
+use mmm_net::ProcessHandle;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::journal::{Journal, Phase};
+use super::{Trouble, Work};
+use crate::server_process::find_server;
+
+/// A server that a supervisor starts again is there by then.
+const BY_ITSELF: Duration = Duration::from_secs(10);
+const COMMAND_LIMIT: Duration = Duration::from_mins(2);
+const COMMAND_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOGIN_LIMIT: Duration = Duration::from_secs(5);
+/// After that it is asked whether it ends at all.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+const SAID_MAX: usize = 300;
+
+impl Work {
+    pub(super) async fn session(&self) -> Result<Session, mmm_mysql::ServerError> {
+        let setup = self.setup();
+        Session::connect(&setup.server, &setup.account, LOGIN_LIMIT).await
+    }
+
+    /// The process that this session leads to.
+    pub(super) fn process_of(&self, session: &Session) -> Option<ProcessHandle> {
+        let setup = self.setup();
+        let named = session.identity().pid_file.clone();
+        find_server(named.as_deref().into_iter().chain([setup.server_pid_file.as_path()]))
+    }
+
+    /// Waits until another server than the one before answers, started by a supervisor, by the configured command, or by the operator.
+    pub(super) async fn bring_back(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        self.wait_for_the_end(journal).await?;
+        let began = Instant::now();
+        let mut tried: Option<Instant> = None;
+        loop {
+            if let Ok(session) = self.session().await {
+                session.close().await;
+                return self.enter(journal, Phase::Attach);
+            }
+            let due = tried.is_none_or(|at| at.elapsed() >= COMMAND_AGAIN);
+            if began.elapsed() >= BY_ITSELF && due && self.server_is_gone(journal) {
+                self.start_server(journal, tried.is_none()).await;
+                tried = Some(Instant::now());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The server that made the copy writes out what it has and ends, which takes as long as it takes.
+    async fn wait_for_the_end(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        let Some((pid, start)) = journal.server else { return Ok(()) };
+        let Ok(before) = ProcessHandle::open(pid) else { return Ok(()) };
+        if before.start_time() != start {
+            return Ok(());
+        }
+        self.report(journal, RebuildStage::Working("the copy is whole; its server is ending".to_owned()))
+            .await;
+        while timeout(ENDS_WITHIN, before.exited()).await.is_err() {
+            let Ok(mut session) = self.session().await else { continue };
+            let status = session.clone_status(LOGIN_LIMIT).await.ok().flatten().unwrap_or_default();
+            if !status.is_under_way() && !status.is_completed() {
+                self.enter(journal, Phase::Copy)?;
+                return Err(Trouble::Broken(format!("the copy was broken off ({})", status.error)));
+            }
+        }
+        Ok(())
+    }
+
+    /// One that runs and does not answer yet is on its way.
+    fn server_is_gone(&self, journal: &Journal) -> bool {
+        let setup = self.setup();
+        find_server(journal.pid_file.as_deref().into_iter().chain([setup.server_pid_file.as_path()]))
+            .is_none()
+    }
+
+    async fn start_server(&self, journal: &Journal, first: bool) {
+        let Some(command) = self.setup().server_start_command.clone() else {
+            if first {
+                tracing::error!(
+                    "The data of this host are copied, and its server was not started again: start it"
+                );
+            }
+            self.report(journal, RebuildStage::AwaitsServer).await;
+            return;
+        };
+        tracing::info!("Starting the server: {command}");
+        self.report(journal, RebuildStage::Working("the copy is whole; its server is started".to_owned()))
+            .await;
+        if let Err(why) = run(&command).await {
+            let text =
+                format!("server_start_command failed: {why}. Start the server by hand, or mend the command");
+            tracing::error!("{text}");
+            self.report(journal, RebuildStage::Working(text)).await;
+        }
+    }
+}
+
+/// By a shell, since an operator wrote it.
+async fn run(command: &str) -> Result<(), String> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = shell.kill_on_drop(true).spawn().map_err(|error| error.to_string())?;
+    let output = timeout(COMMAND_LIMIT, child.wait_with_output())
+        .await
+        .map_err(|_| format!("it did not end within {} s", COMMAND_LIMIT.as_secs()))?
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: String = said.trim().chars().take(SAID_MAX).collect();
+    Err(format!("it ended with {}: {said}", output.status))
+}

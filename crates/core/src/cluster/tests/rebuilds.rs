@@ -1,0 +1,168 @@
+//! A host that gets all its data anew from the writer: saved before, never ONLINE before it is done, whoever is started anew.
+
+use super::fixture::*;
+use super::moving::{after_a_loss, after_a_loss_of, gtid};
+use crate::diverged::Saved;
+use crate::message::ServerView;
+use crate::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
+use crate::settings::{Diverged, Settings};
+use crate::state::HostState;
+
+const READ_ONLY: ServerView = ServerView::Up { writable: false };
+
+impl Fixture {
+    fn rebuild_ordered(&self) -> Option<RebuildOrder> {
+        self.orders["db1"].rebuild.as_deref().cloned()
+    }
+
+    fn saves(&mut self, whole: bool, problem: Option<&str>) {
+        let of = self.orders["db1"].surplus.as_ref().unwrap().transactions.to_string();
+        let files = if whole { vec!["/var/lib/mysql-mmm/diverged/x".to_owned()] } else { Vec::new() };
+        let problem = problem.map(str::to_owned);
+        let saved = Saved { of, count: 3, files, whole, problem, ..Saved::default() };
+        self.report("db1", |status| status.saved = Some(Box::new(saved)));
+    }
+
+    fn stage(&mut self, order: &RebuildOrder, stage: RebuildStage) {
+        let status = RebuildStatus { id: order.id, from: order.from.clone(), stage };
+        self.report("db1", |status_| status_.rebuild = Some(Box::new(status)));
+    }
+}
+
+/// The lost writer is back with 3 transactions that nobody else has.
+fn diverged() -> Fixture {
+    let mut fixture = after_a_loss(43, 40);
+    fixture.report("db1", |status| status.rebuilds = true);
+    fixture.settle();
+    fixture
+}
+
+/// Its rebuild is under way.
+fn rebuilding() -> (Fixture, RebuildOrder) {
+    let mut fixture = diverged();
+    assert!(fixture.command("rejoin --clone db1").starts_with("OK: 'db1' gets all its data anew from 'db2'"));
+    fixture.saves(true, None);
+    let order = fixture.rebuild_ordered().unwrap();
+    fixture.stage(&order, RebuildStage::Copying { done: 30_000_000, of: Some(60_000_000) });
+    (fixture, order)
+}
+
+#[test]
+fn a_host_is_rebuilt_only_after_what_only_it_has_is_saved() {
+    let mut fixture = diverged();
+    assert!(fixture.command("rejoin db1").contains("mmm_control rejoin --clone db1"));
+    let answer = fixture.command("rejoin --clone db1");
+    assert!(answer.contains("The 3 transactions that nobody else has are saved there before"), "{answer}");
+    fixture.settle();
+    assert_eq!(fixture.rebuild_ordered(), None);
+    assert!(fixture.command("show").contains("db1 is rebuilt from db2: what only it has is saved before"));
+    fixture.saves(true, None);
+    let order = fixture.rebuild_ordered().unwrap();
+    assert_eq!(order.from.as_str(), "db2");
+    assert!(fixture.command("rejoin --clone db1").contains("being rebuilt already"));
+
+    fixture.stage(&order, RebuildStage::Copying { done: 30_000_000, of: Some(60_000_000) });
+    let shown = fixture.command("show");
+    assert!(shown.contains("db1 is rebuilt from db2: 30.0 MB of 60.0 MB copied (50 %)"), "{shown}");
+    fixture.report("db1", |status| (status.gtid, status.server) = (Some(gtid(12, 5, 40)), READ_ONLY));
+    fixture.pass(120);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail, "though nothing is missing on db2 any more");
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold, "its data are no answer yet");
+    assert!(fixture.command("set_online db1").contains("being rebuilt"));
+
+    fixture.stage(&order, RebuildStage::Done { bytes: 60_000_000 });
+    fixture.settle();
+    assert!(fixture.logged_part("WARN Host 'db1' was rebuilt from 'db2': 60.0 MB copied. The 3 transactions that nobody else has are on 'db1' in /var/lib"));
+    assert_eq!(fixture.rebuild_ordered(), None);
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+    fixture.pass(120);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::Online);
+}
+
+#[test]
+fn nothing_is_thrown_away_that_could_not_be_saved() {
+    let mut fixture = diverged();
+    fixture.command("rejoin --clone db1");
+    fixture.saves(false, Some("They could not be saved: no space left"));
+    assert_eq!(fixture.rebuild_ordered(), None);
+    assert!(fixture.logged_part("FATAL Host 'db1' is not rebuilt, and its data are as they were: what only it has could not be saved. They could not be saved: no space left"));
+    assert!(fixture.command("show").contains("# Warning: replication from db1"), "it is held as before");
+    fixture.report("db1", |status| status.saved = None);
+    fixture.command("rejoin --clone db1");
+    fixture.pass(61);
+    assert!(fixture.logged_part("was not saved within a minute"));
+    assert_eq!((fixture.rebuild_ordered(), fixture.state("db1")), (None, HostState::ReplicationFail));
+}
+
+#[test]
+fn with_diverged_clone_nobody_has_to_say_so() {
+    let settings = Settings { diverged: Diverged::Clone, ..pair() };
+    let mut fixture = after_a_loss_of(settings, 43, 40);
+    assert!(fixture.logged_part("Host 'db1' is not rebuilt: The agent on 'db1' is of a version"));
+    let settings = Settings { diverged: Diverged::Clone, ..pair() };
+    fixture = Fixture::running(settings);
+    fixture.report("db1", |status| status.rebuilds = true);
+    fixture.lose_with_transactions(43, 40);
+    fixture.saves(true, None);
+    assert!(fixture.rebuild_ordered().is_some());
+}
+
+#[test]
+fn a_rebuild_that_was_given_up_leaves_the_host_as_it_was() {
+    let (mut fixture, order) = rebuilding();
+    fixture.stage(&order, RebuildStage::Failed("the clone plugin is not there".into()));
+    fixture.settle();
+    assert_eq!((fixture.rebuild_ordered(), fixture.state("db1")), (None, HostState::ReplicationFail));
+    assert!(
+        fixture
+            .logged_part("FATAL Host 'db1' is not rebuilt, and its data are as they were: the clone plugin")
+    );
+    assert!(fixture.command("rejoin --clone db1").starts_with("OK: "), "and it may be tried again");
+}
+
+#[test]
+fn a_monitor_that_is_started_anew_hears_of_it_from_the_agent() {
+    let (mut fixture, order) = rebuilding();
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    assert!(fixture.logged_part("INFO Host 'db1' is being rebuilt from 'db2', as its agent says"));
+    fixture.pass(120);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    assert!(fixture.command("show").contains("db1 is rebuilt from db2: 30.0 MB of 60.0 MB"));
+    assert_eq!(fixture.rebuild_ordered().unwrap().id, order.id);
+    fixture.report("db1", |status| status.gtid = Some(gtid(12, 5, 40)));
+    fixture.stage(&order, RebuildStage::Done { bytes: 1 });
+    fixture.pass(120);
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::Online);
+}
+
+#[test]
+fn only_a_host_out_of_service_may_be_rebuilt_and_only_from_a_writer_that_serves() {
+    let mut fixture = Fixture::running(pair());
+    fixture.report("db2", |status| (status.rebuilds, status.gtid) = (true, Some(gtid(13, 5, 40))));
+    fixture.report("db1", |status| status.gtid = Some(gtid(12, 40, 5)));
+    let refusal = fixture.command("rejoin --clone db2");
+    assert!(refusal.contains("'db2' is ONLINE, and a rebuild throws all its data away"), "{refusal}");
+    assert!(fixture.command("rejoin --clone db1").contains("There is no other host that is the writer"));
+    assert!(fixture.command("rejoin --clone db9").contains("db9"));
+    fixture.command("set_offline db2");
+    fixture.settle();
+    fixture.report("db1", |status| status.server = READ_ONLY);
+    assert!(fixture.command("rejoin --clone db2").contains("does not take writes at the moment"));
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: true });
+    fixture.report("db2", |status| status.gtid.as_mut().unwrap().slave_pos = String::new());
+    fixture.report("db2", |status| status.gtid.as_mut().unwrap().binlog_state = "bin.000001:4".into());
+    assert!(fixture.command("rejoin --clone db2").contains("don't both have GTIDs"));
+    fixture.report("db2", |status| status.gtid = Some(gtid(13, 5, 40)));
+    assert!(fixture.command("rejoin --clone db2").starts_with("OK: "));
+    assert!(fixture.orders["db2"].rebuild.is_some(), "there is nothing to save");
+    assert!(fixture.command("set_online db2").contains("being rebuilt"));
+    fixture.pass(61);
+    assert!(fixture.logged_part("its agent did not begin within a minute"));
+    assert!(fixture.orders["db2"].rebuild.is_none());
+}

@@ -1,0 +1,112 @@
+//! A lost writer with transactions that nobody else has gets all its data anew from the new writer.
+
+use std::time::Duration;
+
+use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Program, Record, wait_for};
+
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
+
+/// A copy of a server, its end and its start, beside other labs.
+const LONG: Duration = Duration::from_secs(90);
+
+fn mysql(name: &str) -> Builder {
+    let builder = quick(name).append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MySql97).gtid();
+    builder.server_line("performance-schema = ON").server_line("plugin-load-add = mysql_clone.so")
+}
+
+/// The first master is lost with writes that the second never received, and comes back.
+fn diverged(builder: Builder) -> (Cluster, Record) {
+    let lab = Cluster::up(builder);
+    let account = "mmm_agent@'192.168.8.%'";
+    lab.sql(M1, &format!("GRANT CLONE_ADMIN, BACKUP_ADMIN ON *.* TO {account}")).unwrap();
+    lab.sql(M1, &format!("GRANT SELECT ON performance_schema.* TO {account}")).unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write(Moment::now(), SOON).unwrap();
+    let cut = lab.cut(M1, M2, Manner::Drop).unwrap();
+    probe.wait_write_by(ID1, cut + Duration::from_millis(300), SOON).unwrap();
+    let lost = lab.power_off(M1).unwrap();
+    probe.wait_write_by(ID2, lost, SOON).unwrap();
+    let record = probe.stop().unwrap();
+    lab.heal_all().unwrap();
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    (lab, record)
+}
+
+fn only_on_the_old(judge: &Judge<'_>) -> Vec<u64> {
+    let there = judge.rows(M2).unwrap();
+    let own = judge.rows(M1).unwrap().into_iter().filter(|(_, server)| *server == ID1);
+    own.map(|(number, _)| number).filter(|number| !there.contains_key(number)).collect()
+}
+
+/// Nobody starts its server for a lab: that is the operator's part.
+fn start_when_asked(lab: &Cluster) {
+    lab.wait_shown("was not started again: start it", LONG);
+    lab.expect_host(M1, "HARD_OFFLINE", &[], SOON).unwrap();
+    lab.start(M1, Program::Server).unwrap();
+}
+
+/// It joins by the usual rules, without what only it had.
+fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
+    let line = lab.wait_log(MON, Program::Monitor, "'MySQL-M1' was rebuilt from 'MySQL-M2'", LONG).unwrap();
+    eprintln!("{line}");
+    let files = line.split_once("on 'MySQL-M1' in ").expect("the saved files are named").1;
+    let mut sql = String::new();
+    for file in files.split(", ").filter(|file| file.contains(".sql")) {
+        sql += &lab.exec(M1, &["cat", file.trim()]).unwrap().stdout;
+    }
+    for number in only {
+        assert!(sql.contains(&number.to_string()), "row {number} is not in {files}");
+    }
+    lab.expect_pair(M2);
+    lab.sql(M2, &format!("INSERT INTO lab.probe VALUES (9000000, {ID2})")).unwrap();
+    for (here, there) in [(M2, M1), (M1, M2)] {
+        lab.wait_replicating(there, SOON).unwrap();
+        lab.wait_replicated(here, there, SOON).unwrap();
+    }
+    lab.expect_identical(M2, &[M1]);
+    let rows = Judge::new(lab, Record::default()).rows(M1).unwrap();
+    assert!(
+        only.iter().all(|number| !rows.contains_key(number)),
+        "what only the old writer had is still there"
+    );
+    wait_for("nothing more told of it", SOON, || match lab.tell(&["show"]) {
+        shown if shown.contains("Warning") => Err(shown),
+        _ => Ok(()),
+    })
+    .unwrap();
+}
+
+#[test]
+fn mysql_9_7_a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
+    let (lab, record) = diverged(mysql("rb_my_word"));
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+    let only = only_on_the_old(&Judge::new(&lab, record));
+    assert!(only.len() > 5, "{only:?}");
+    assert!(lab.tell(&["rejoin", M1]).contains("rejoin --clone"));
+    assert!(lab.refusal(&["rejoin", "--clone", M2]).contains("There is no other host that is the writer"));
+    let answer = lab.tell(&["rejoin", "--clone", M1]);
+    assert!(answer.contains("gets all its data anew from 'MySQL-M2'"), "{answer}");
+    assert!(answer.contains("are saved there before"), "{answer}");
+    start_when_asked(&lab);
+    expect_rebuilt(&lab, &only);
+    // It is as good as any other.
+    lab.tell(&["move_role", "writer", M1]);
+    lab.expect_pair(M1);
+}
+
+#[test]
+fn mysql_9_7_with_diverged_clone_a_host_is_rebuilt_though_its_agent_is_killed_twice() {
+    let (lab, _) = diverged(mysql("rb_my_killed").append(ConfigFile::Three, "diverged clone"));
+    // Wherever it is by then: the copy goes on in the server, is begun anew, or is whole.
+    lab.wait_log(M1, Program::Agent, "Throwing the data of this host's server away", LONG).unwrap();
+    lab.kill_agent_worker(M1).unwrap();
+    lab.wait_shown("was not started again: start it", LONG);
+    lab.kill(M1, Program::Agent).unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    lab.start(M1, Program::Agent).unwrap();
+    lab.wait_log(M1, Program::Agent, "Going on with the rebuild of this host", SOON).unwrap();
+    expect_rebuilt(&lab, &[]);
+}
