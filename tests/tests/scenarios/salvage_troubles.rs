@@ -372,6 +372,8 @@ fn shut_down(builder: Builder) {
     let gap = record.gap_after(before).unwrap().length();
     eprintln!("write gap {gap:?}");
     assert_eq!(lost(&lab, record), Vec::<u64>::new());
+    let log = lab.log(MON, Program::Monitor).unwrap();
+    assert!(!log.contains("may be lost here"), "its log was waited for in vain: {log}");
     expect_reunion(&lab);
 }
 
