@@ -4,7 +4,7 @@
 # /usr/sbin/policy-rc.d answers 101 ("do not start"); what was there before is put back, whatever happens.
 set -eu
 
-packages="mariadb-server mariadb-client mariadb-backup iproute2 nftables iputils-ping tcpdump util-linux procps gcc libc6-dev make faketime patchelf openssl e2fsprogs"
+packages="mariadb-server mariadb-client mariadb-backup iproute2 nftables iputils-ping tcpdump util-linux procps gcc libc6-dev make faketime patchelf openssl e2fsprogs strace"
 
 fail() {
     echo "install-packages: $1" >&2

@@ -218,7 +218,7 @@ impl ServerLane {
         source: &Source,
         start: Running,
     ) -> Result<StepOutcome, ServerError> {
-        self.session().await?.stop_replication(REPLICATION_LIMIT).await?;
+        self.stop_replication().await?;
         let Some((before, stand)) = self.look().await? else {
             return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
         };
@@ -318,7 +318,7 @@ impl ServerLane {
         since: &str,
         start: Running,
     ) -> Result<StepOutcome, ServerError> {
-        self.session().await?.stop_replication(REPLICATION_LIMIT).await?;
+        self.stop_replication().await?;
         let Some((channel, stand)) = self.look().await? else {
             return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
         };

@@ -10,6 +10,7 @@ mod doctor;
 mod epoch_file;
 mod fence;
 mod following;
+mod half_received;
 mod heartbeat;
 mod heartbeat_delay;
 mod holder;

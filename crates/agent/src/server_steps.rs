@@ -169,7 +169,16 @@ impl ServerLane {
         }
         match step {
             Step::CloseWrites => self.set_read_only(true).await,
-            Step::OpenWrites => self.set_read_only(false).await,
+            Step::OpenWrites => {
+                let outcome = self.set_read_only(false).await?;
+                if matches!(outcome, StepOutcome::Done) {
+                    // Of no use to the old writer any more, and this is not what opening fails of.
+                    if let Err(error) = self.let_go_of_half().await {
+                        tracing::warn!("A transaction that was received by half may keep its locks: {error}");
+                    }
+                }
+                Ok(outcome)
+            }
             Step::ReadPosition => self.read_position().await,
             Step::EndClients | Step::EndWriters => self.end_clients().await,
             Step::FetchTail(order) => self.fetch_tail(order).await,
@@ -182,7 +191,7 @@ impl ServerLane {
                 },
                 other => other,
             }),
-            Step::StopReplication => done(self.session().await?.stop_replication(REPLICATION_LIMIT).await),
+            Step::StopReplication => done(self.stop_replication().await),
             Step::StartReplication => done(self.session().await?.start_replication(REPLICATION_LIMIT).await),
             Step::StopReceiving => done(self.session().await?.stop_receiving(REPLICATION_LIMIT).await),
             Step::ResumeReceiving => {
@@ -378,9 +387,11 @@ pub(crate) fn place(coordinates: Option<&Coordinates>) -> String {
 }
 
 pub(crate) fn stopped_applier(status: &ReplicaStatus) -> String {
-    let why = status
-        .sql_error
-        .as_ref()
-        .map_or("without an error".to_owned(), |(code, text)| format!("{text} ({code})"));
-    format!("replication does not apply (the SQL thread is stopped: {why})")
+    let start = "START SLAVE SQL_THREAD, or START REPLICA SQL_THREAD on MySQL";
+    match &status.sql_error {
+        Some((code, text)) => format!(
+            "replication does not apply (the SQL thread is stopped: {text} ({code})): mend that and start it ({start})"
+        ),
+        None => format!("replication does not apply (somebody stopped the SQL thread): start it ({start})"),
+    }
 }

@@ -16,7 +16,7 @@ use crate::flavour::{Family, Software};
 use crate::holder::MARK;
 
 /// Changed whenever the content below changes, so that an older cache is not taken for a newer one.
-const REVISION: u32 = 3;
+const REVISION: u32 = 4;
 
 /// Size of the redo log, which is fixed when the directory is initialised.
 pub(crate) const REDO_LOG: &str = "16M";
@@ -33,7 +33,7 @@ fn privileges(family: Family) -> [&'static str; 2] {
         ],
         Family::MySql => [
             "REPLICATION CLIENT, PROCESS",
-            "REPLICATION CLIENT, PROCESS, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN",
+            "REPLICATION CLIENT, PROCESS, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN, CONNECTION_ADMIN, SYSTEM_USER",
         ],
     }
 }

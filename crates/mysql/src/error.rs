@@ -51,6 +51,11 @@ impl ServerError {
         matches!(self.kind, ErrorKind::Said { code, .. } if code != ER_SERVER_SHUTDOWN)
     }
 
+    /// Whether no answer came in time; the server may go on with what it was told.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, ErrorKind::TimedOut { .. })
+    }
+
     /// The number of the server's error packet, if there was one.
     pub fn code(&self) -> Option<u16> {
         match self.kind {

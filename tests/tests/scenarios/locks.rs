@@ -13,13 +13,13 @@ use crate::sides::{Sides, sides};
 use crate::watchers::WriterWatch;
 
 /// A client that has run some statements and sits there with its session.
-struct Session {
+pub(crate) struct Session {
     client: Child,
     input: ChildStdin,
 }
 
 impl Session {
-    fn begin(lab: &Cluster, host: &str, statements: &str) -> Self {
+    pub(crate) fn begin(lab: &Cluster, host: &str, statements: &str) -> Self {
         let ip = lab.host(host).unwrap().ip.clone();
         let argv = ["mariadb", "-h", &ip, "-uprobe", "-pprobe", "-BN", "--unbuffered", "lab"];
         let mut command = lab.command(CLIENT, &argv).unwrap();
@@ -36,7 +36,7 @@ impl Session {
         Self { client, input }
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.client.kill().unwrap();
         self.client.wait().unwrap();
     }

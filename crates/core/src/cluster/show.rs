@@ -61,7 +61,12 @@ impl Cluster {
                 ));
             }
             if host.flapping {
-                warnings.push(format!("Warning: host {name} is flapping"));
+                warnings.push(format!(
+                    "Warning: host {name} is flapping: it left ONLINE more than {} times within {} s, and comes back by \
+                     'set_online {name}'",
+                    self.settings.flap_count,
+                    self.settings.flap_duration.as_secs()
+                ));
             }
         }
         warnings.extend(self.semi_sync_warnings());

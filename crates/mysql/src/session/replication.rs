@@ -13,6 +13,10 @@ const ER_ERROR_WHEN_EXECUTING_COMMAND: u16 = 1220;
 /// The server counts in milliseconds and may round down.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
+/// The thread that reads the relay log, where it has come to its end.
+const WAITING_APPLIER: &str = "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'system user' \
+     AND STATE LIKE '%has read all relay log%'";
+
 impl Session {
     /// `None` when no replication is set up. With several sources, the first one.
     pub async fn replica_status(&mut self, limit: Duration) -> Result<Option<ReplicaStatus>, ServerError> {
@@ -112,6 +116,18 @@ impl Session {
     pub async fn stop_applying(&mut self, limit: Duration) -> Result<(), ServerError> {
         let sql = self.identity.dialect().stop(Threads::Applier);
         self.rows("stopping the applier of replication", &sql, limit).await.map(drop)
+    }
+
+    /// Ends an applier that has read everything and yet does not stop: it waits for the rest of a transaction, on `MySQL` for a
+    /// minute, and keeps its locks meanwhile. What it has applied of it is rolled back. Takes `SYSTEM_USER` there, as for every
+    /// thread of the server. Whether there was one to end.
+    pub async fn end_waiting_applier(&mut self, limit: Duration) -> Result<bool, ServerError> {
+        let rows = self.rows("looking for an applier that waits", WAITING_APPLIER, limit).await?;
+        let ids: Vec<u64> = rows.iter().filter_map(|row| row.first()?.parse().ok()).collect();
+        for id in &ids {
+            self.kill(*id, limit).await?;
+        }
+        Ok(!ids.is_empty())
     }
 
     pub async fn start_receiving(&mut self, limit: Duration) -> Result<(), ServerError> {

@@ -82,6 +82,10 @@ impl Cluster {
             && let Some(fields) = value.as_object_mut()
         {
             fields.insert("why".to_owned(), json!(self.why(now)));
+            fields.insert(
+                "problem".to_owned(),
+                json!(self.active_master().and_then(|holder| self.problem_of(holder))),
+            );
             fields.insert("lease".to_owned(), self.lease_json(now));
             fields.insert(
                 "if_lost".to_owned(),
@@ -105,6 +109,9 @@ impl Cluster {
         let _ = writeln!(text, "Role {role}: {}{}.", self.why(now), self.since(now));
         text.push_str(&self.lease_words(now));
         if let Some(holder) = self.active_master() {
+            if let Some(problem) = self.problem_of(holder) {
+                let _ = writeln!(text, "{holder} says: {problem}");
+            }
             let _ = writeln!(text, "\nIf {holder} failed now:");
             for foreseen in self.foresee(now) {
                 words::tell(&mut text, &foreseen);
@@ -113,6 +120,11 @@ impl Cluster {
         self.tell_able(now, &self.settings.active_master_role.clone(), &mut text);
         self.tell_forbidding(now, &mut text);
         text
+    }
+
+    /// What stands in a host's way by its agent's word.
+    fn problem_of(&self, host: &HostName) -> Option<&String> {
+        self.hosts.get(host).filter(|host| host.agent.connected)?.agent.status.problem.as_ref()
     }
 
     fn explain_other(&self, now: Moment, name: &RoleName) -> String {

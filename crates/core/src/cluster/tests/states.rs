@@ -153,7 +153,8 @@ fn a_flapping_host_stays_out_until_its_checks_were_calm_or_an_operator_says_so()
     }
     assert!(fixture.logged("FATAL Host db2 is flapping!"));
     assert_eq!(fixture.state("db2"), HostState::AwaitingRecovery);
-    assert!(fixture.command("show").contains("# Warning: host db2 is flapping\n"));
+    assert!(fixture.command("show").contains("# Warning: host db2 is flapping: "));
+    assert!(fixture.command("show").contains("comes back by 'set_online db2'\n"));
     fixture.pass(60);
     assert_eq!(fixture.state("db2"), HostState::AwaitingRecovery);
     let mut calm = fixture.cluster.clone();
