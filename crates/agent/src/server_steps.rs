@@ -255,7 +255,14 @@ impl ServerLane {
             Takeover::Fresh => self.apply_received().await,
             Takeover::AskSource => self.catch_up_with_source().await,
             Takeover::Lost => {
-                if self.session().await?.replica_status(QUICK).await?.is_some() {
+                let status = self.session().await?.replica_status(QUICK).await?;
+                if status.as_ref().is_some_and(ReplicaStatus::keeps_only_while_receiving) {
+                    match self.apply_received().await? {
+                        StepOutcome::Done => {}
+                        other => return Ok(other),
+                    }
+                }
+                if status.is_some() {
                     self.session().await?.stop_receiving(REPLICATION_LIMIT).await?;
                 }
                 self.apply_received().await

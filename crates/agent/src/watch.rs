@@ -297,14 +297,15 @@ impl ServerWatch {
 
 /// Everything that the server has or will have without receiving any more.
 pub(crate) fn received_of(identity: &Identity, status: Option<&ReplicaStatus>, gtid: &GtidState) -> Received {
+    let kept = status.filter(|status| !status.begins_anew());
     let place = status.and_then(|status| {
-        let received = status.received.as_ref()?;
+        let received = if kept.is_some() { status.received.as_ref() } else { status.applied.as_ref() }?;
         let source = status.source_host.parse().ok()?;
         Some(Place { source, file: received.file.clone(), position: received.pos })
     });
     // Of what waits in the relay log of a replica without GTIDs only the place is known.
     let known = identity.gtid && status.is_none_or(|status| status.received_gtids.is_some());
-    let waiting = status.and_then(|status| status.received_gtids.as_deref()).unwrap_or_default();
+    let waiting = kept.and_then(|status| status.received_gtids.as_deref()).unwrap_or_default();
     let parts = [gtid.binlog_state.as_str(), gtid.slave_pos.as_str(), waiting];
     let gtids: Vec<&str> = parts.into_iter().filter(|part| known && !part.is_empty()).collect();
     Received {

@@ -179,6 +179,18 @@ impl ReplicaStatus {
     pub fn applier_is_idle(&self) -> bool {
         self.sql == ThreadState::Yes && self.sql_state.contains("has read all relay log")
     }
+
+    /// Whether what it has received and not applied is gone as soon as its applier is started: on `MariaDB` a replica by GTID of which
+    /// neither thread runs begins anew behind what it has applied.
+    pub fn begins_anew(&self) -> bool {
+        self.keeps_only_while_receiving() && self.io == ThreadState::No && self.sql == ThreadState::No
+    }
+
+    /// Whether its receiver has to run on until everything is applied, so that an applier that stops loses nothing when it is
+    /// started.
+    pub fn keeps_only_while_receiving(&self) -> bool {
+        self.uses_gtid && self.gtid_sets.is_none() && self.received != self.applied
+    }
 }
 
 /// What a server holds, by GTID. Text as the server writes it, white space removed.
@@ -251,6 +263,20 @@ mod tests {
         assert!(status.uses_gtid);
         assert_eq!(status.received_gtids.as_deref(), Some("0-13-45,1-13-2"));
         assert!(!status.has_applied_all_received());
+    }
+
+    #[test]
+    fn what_waits_to_be_applied_is_kept_by_a_thread_that_runs() {
+        let receiving = ReplicaStatus::from_record(&mariadb());
+        assert!(receiving.keeps_only_while_receiving() && !receiving.begins_anew());
+        let stands_still = ReplicaStatus { io: ThreadState::No, ..receiving.clone() };
+        assert!(stands_still.begins_anew());
+        let at_rest = ReplicaStatus { applied: receiving.received.clone(), ..stands_still.clone() };
+        assert!(!at_rest.begins_anew() && !at_rest.keeps_only_while_receiving());
+        let by_place = ReplicaStatus { uses_gtid: false, ..stands_still.clone() };
+        assert!(!by_place.begins_anew() && !by_place.keeps_only_while_receiving());
+        let mysql = ReplicaStatus { gtid_sets: Some((String::new(), String::new())), ..stands_still };
+        assert!(!mysql.begins_anew() && !mysql.keeps_only_while_receiving());
     }
 
     #[test]

@@ -92,17 +92,29 @@ fn revive(lab: &Cluster, host: &str, program: Program, whole: bool) {
     }
 }
 
-fn wait_writer(lab: &Cluster) -> &'static str {
+/// Waits until both are at rest, whichever is the writer: a move that was broken off may go on.
+fn wait_pair(lab: &Cluster) -> &'static str {
     let mut found = M1;
-    mmm_lab::wait_for("a writer in service", SOON * 2, || {
-        let holders = lab.holders(WRITER).unwrap();
-        let open: Vec<&str> =
-            [M1, M2].into_iter().filter(|host| lab.is_read_only(host).is_ok_and(|closed| !closed)).collect();
-        match (holders.as_slice(), open.as_slice()) {
-            ([holder], [open]) if holder == open => found = open,
-            seen => return Err(format!("{seen:?}")),
+    let mut since: Option<Instant> = None;
+    mmm_lab::wait_for("a pair at rest", SOON * 2, || {
+        let show = lab.show().map_err(|error| error.to_string())?;
+        let is_pair = |host: &&str| {
+            show.holder(WRITER) == Some(host)
+                && lab.holders(WRITER).is_ok_and(|holders| holders == [*host])
+                && lab.is_read_only(host).is_ok_and(|closed| !closed)
+                && lab.is_read_only(other(host)).is_ok_and(|closed| closed)
+                && [M1, M2].iter().all(|host| show.state(host) == "ONLINE")
+        };
+        match [M1, M2].into_iter().find(is_pair) {
+            Some(host) if host == found && since.is_some() => {}
+            Some(host) => (found, since) = (host, Some(Instant::now())),
+            None => since = None,
         }
-        Ok(())
+        if since.is_some_and(|since| since.elapsed() > Duration::from_secs(1)) {
+            Ok(())
+        } else {
+            Err(show.text)
+        }
     })
     .unwrap();
     found
@@ -144,7 +156,7 @@ fn at_every_step(name: &str, flavour: Flavour, procedure: Procedure, victim: Vic
         }
         let holder = match procedure {
             // A move may be given up, and the old writer goes on.
-            Procedure::Move => wait_writer(&lab),
+            Procedure::Move => wait_pair(&lab),
             _ => next,
         };
         probe.wait_write_by(id(holder), Moment::now(), SOON).unwrap();

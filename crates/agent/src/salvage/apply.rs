@@ -157,7 +157,7 @@ impl ServerLane {
         let Some(channel) = session.channel(QUICK).await? else {
             return Ok(Some(in_vain(Vain::NoPlace, None)));
         };
-        let channel = if channel.status.io == ThreadState::No {
+        let channel = if channel.status.io == ThreadState::No || channel.status.keeps_only_while_receiving() {
             channel
         } else {
             session.stop_receiving(REPLICATION_LIMIT).await?;
