@@ -244,9 +244,18 @@ fn purged(builder: Builder) {
     let (lab, probe) = writing(builder);
     leave_behind(&lab, &probe);
     lab.sql(M1, "FLUSH BINARY LOGS").unwrap();
-    let files = lab.sql(M1, "SHOW BINARY LOGS").unwrap();
-    let last = files.rows.last().and_then(|row| row.first().cloned().flatten()).unwrap();
-    lab.sql(M1, &format!("PURGE BINARY LOGS TO '{last}'")).unwrap();
+    let files = || -> Vec<String> {
+        let rows = lab.sql(M1, "SHOW BINARY LOGS").unwrap().rows;
+        rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
+    };
+    let last = files().pop().unwrap();
+    // A file that a replica is just reading, or that a crash would still need, stays without an error.
+    wait_for("the files before the last one purged", SOON, || {
+        lab.sql(M1, &format!("PURGE BINARY LOGS TO '{last}'")).unwrap();
+        let files = files();
+        if files.first() == Some(&last) { Ok(()) } else { Err(format!("{files:?}")) }
+    })
+    .unwrap();
     let killed = lab.kill(M1, Program::Server).unwrap();
     let first = probe.wait_write_by(ID2, killed, SOON).unwrap();
     eprintln!("first write on the other {:?} after the kill", first.end - killed);
