@@ -182,6 +182,11 @@ impl Cluster {
             );
         }
         let name = HostName::from(name);
+        if self.is_uncompared(&name) && host.agent.status.server.is_writable() {
+            return format!(
+                "ERROR: Host '{name}' was lost as the writer and its server is not closed for writes yet, so that nobody can tell whether it has transactions of its own. It can't be switched to ONLINE. Please, wait some time."
+            );
+        }
         if let Some(peer_name) = self.peer_of(&name).filter(|peer| *peer != name)
             && let Some(peer) = self.hosts.get(&peer_name)
             && peer.state == HostState::Online

@@ -337,3 +337,29 @@ fn the_json_forms_carry_the_same_facts() {
     assert_eq!(fixture.command("--json mode"), "{\"mode\":\"ACTIVE\"}");
     assert_eq!(fixture.command("--json checks db9"), "ERROR: Unknown host name 'db9'!");
 }
+
+/// Its own commits, for one, may keep it from becoming read-only: readers are not to see what may have to be thrown away.
+#[test]
+fn an_old_writer_that_is_still_open_for_writes_is_not_set_online() {
+    let mut fixture = Fixture::running(pair());
+    fixture.lose("db1");
+    fixture.pass(10);
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db2");
+    fixture.report("db1", |status| {
+        super::host::fence(status);
+        status.server = ServerView::Up { writable: true };
+    });
+    fixture.connect("db1");
+    fixture.well("db1");
+    assert_eq!(fixture.state("db1"), HostState::AwaitingRecovery);
+    let answer = fixture.command("set_online db1");
+    assert!(
+        answer.starts_with("ERROR: Host 'db1' was lost as the writer and its server is not closed"),
+        "{answer}"
+    );
+    assert_eq!(fixture.state("db1"), HostState::AwaitingRecovery);
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    let answer = fixture.command("set_online db1");
+    assert!(answer.starts_with("OK: State of 'db1' changed to ONLINE."), "{answer}");
+}
