@@ -29,8 +29,8 @@ pub use agent::{
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{
-    Action, Cluster, Doubt, Event, Evidence, FoundState, LogLevel, MonitorState, Protocol1Report, Restored,
-    Rule, ledger,
+    Action, Cluster, DataRule, Doubt, Event, Evidence, FoundState, LogLevel, MonitorState, Protocol1Report,
+    Restored, Rule, ledger,
 };
 pub use gtid::{
     Ahead, Compared, Comparison, GtidSet, GtidView, LogEnd, LogSeen, Origin, Place, Received, compare_own,

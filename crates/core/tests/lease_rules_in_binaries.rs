@@ -70,6 +70,8 @@ fn every_other_way_to_come_by_rules_is_found_with_its_line() {
         "use mmm_core::lease::LeaseRules as Rules;",
         "use mmm_core::lease::{LeaseRules as Rules, Epoch};",
         "pub use mmm_core::lease::LeaseRule;",
+        "use mmm_core::DataRule;",
+        "let cluster = cluster.without_data_rule(rule);",
         "let make = LeaseRules::without as fn(_) -> _; // dropping",
         "settings.rules.only_listed_hosts = false;",
         "settings.rules\n.waiters_count_longer=host.is_slow();",
@@ -122,6 +124,11 @@ fn faults_of(source: &str) -> Vec<(usize, String)> {
     }
     for at in words(&code, "LeaseRule") {
         fault(at, "a single rule of the lease is named".to_owned());
+    }
+    for word in ["DataRule", "without_data_rule"] {
+        for at in words(&code, word) {
+            fault(at, "a rule about data may be left out".to_owned());
+        }
     }
     for field in LeaseRule::ALL.map(|rule| rule.as_str().replace('-', "_")) {
         for at in words(&code, &field) {

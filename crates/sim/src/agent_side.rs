@@ -45,6 +45,7 @@ impl World {
         let mind = AgentMind::new(settings, host.memory.clone(), host.durable.clone(), moment);
         host.agent = Some(Agent { mind, under_way: std::collections::BTreeMap::new() });
         self.tell(|| format!("agent of {name} starts (life {life})"));
+        self.disturb(&Node::Host(name.clone()), 0);
         let (listed, seen) = (self.random.between(1, 60), self.random.between(1, 60));
         self.put_in(listed, Happening::AddressesListed { life, host: name.clone() });
         self.put_in(seen, Happening::Look { life, host: name.clone(), cause: LookCause::Turn });
@@ -59,6 +60,7 @@ impl World {
         }
         host.frozen_until = 0;
         self.tell(|| format!("agent of {name} is dead"));
+        self.disturb(&Node::Host(name.clone()), 0);
         self.send_to_monitor(name, ToMonitor::Lost);
         if let Some(host) = self.hosts.get_mut(name) {
             host.session = None;
@@ -122,6 +124,7 @@ impl World {
                     let message = mmm_core::ToMonitor::Status(Box::new(status));
                     self.send_to_monitor(name, ToMonitor::Message(Box::new(message)));
                 }
+                self.count_step();
             }
             AgentAction::Save { number, memory } => self.save_memory(name, life, number, memory),
             AgentAction::SaveDurable { number, durable } => {
@@ -305,7 +308,9 @@ impl World {
                     let kept = promotion.takeover == Takeover::Keep && last_opened.as_ref() == Some(name);
                     let received =
                         if kept { std::collections::BTreeMap::new() } else { host.server.received() };
+                    let sighted = host.server.reached;
                     host.chosen = Some((promotion.epoch, received));
+                    *self.data.chosen.entry(name.clone()).or_default() |= sighted;
                 }
                 AgentEvent::Ordered(order)
             }
@@ -452,6 +457,7 @@ impl World {
             gtid: up.then(|| server.gtid(&ids)),
             receiving: up.then_some(server.receiving),
             received: up.then(|| server.all_received(&ids)),
+            semi_sync: up.then(|| self.semi_sync_reading(name)).flatten(),
             look: match cause {
                 LookCause::Ordered(id) => up.then_some(id),
                 LookCause::Turn | LookCause::News => None,
@@ -464,26 +470,31 @@ impl World {
     /// Hosts that are no masters replicate from one server, at first from the first master.
     fn show_replica(&mut self, name: &HostName, asked: u64) {
         let index = settings::NAMES.iter().position(|host| *host == name.as_str()).unwrap_or_default();
-        let Some(host) = self.hosts.get(name).filter(|host| index > 1 && host.server.answers()) else {
-            return;
+        let told = self.shape.replication.is_told();
+        let shows = |host: &&crate::host::Host| (told || index > 1) && host.server.answers();
+        let Some(host) = self.hosts.get(name).filter(shows) else { return };
+        let source = self.source_of(name);
+        let reached = !told || {
+            let answers = self.hosts.get(&source).is_some_and(|source| source.server.answers());
+            answers && self.reaches(&Node::Host(source.clone()), &Node::Host(name.clone()))
         };
-        let follows = host.server.follows.as_ref().map_or(settings::NAMES[0], HostName::as_str);
-        let last = settings::NAMES.iter().position(|host| *host == follows).unwrap_or_default();
         let view = ReplicaView {
-            source: ServerAddress {
-                host: settings::ip(32 + u8::try_from(last).unwrap_or_default()).to_string(),
-                port: 3306,
-            },
+            source: ServerAddress { host: settings::ip_of(&source).to_string(), port: 3306 },
             source_id: 0,
             by_gtid: true,
             without_gtid: false,
-            connected: host.server.receiving,
+            connected: host.server.receiving && reached,
             running: Running { receives: host.server.receiving, applies: host.server.applying },
             slave_pos: String::new(),
             unreached: None,
             applier_error: None,
         };
         let asked = host.clock.read(asked);
+        if view.connected
+            && let Some(host) = self.hosts.get_mut(name)
+        {
+            host.server.reached = true;
+        }
         self.tell_agent(name, AgentEvent::ReplicaSeen(Some(view), asked));
     }
 
@@ -500,16 +511,22 @@ impl World {
                 sample.view = host.server.view();
             }
             sample.gtid = None;
-            (sample.receiving, sample.received) = (None, None);
+            (sample.receiving, sample.received, sample.semi_sync) = (None, None, None);
         }
+        let told = self.shape.replication.is_told() && sample.gtid.is_some();
+        let source = told.then(|| settings::ip_of(&self.source_of(name)));
+        let asked = host.clock.read(asked);
         let event = AgentEvent::ServerSeen {
             view: sample.view,
-            asked: host.clock.read(asked),
-            source_ip: None,
+            asked,
+            source_ip: source,
             gtid: sample.gtid,
             receiving: sample.receiving,
         };
         self.tell_agent(name, event);
+        if let Some(reading) = sample.semi_sync {
+            self.tell_agent(name, AgentEvent::SemiSyncSeen(reading, asked));
+        }
         if let Some(received) = sample.received {
             self.tell_agent(name, AgentEvent::ReceivedSeen(Box::new(received)));
         }

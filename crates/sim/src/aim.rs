@@ -1,8 +1,8 @@
 //! Faults aimed at one rule of the lease: the very course of events for which the rule is there. With the rule in force
 //! nothing may come of it; with the rule dropped two writers do.
 
-use mmm_core::HostName;
 use mmm_core::lease::LeaseRule;
+use mmm_core::{DataRule, HostName};
 
 use crate::fault::Fault;
 use crate::happening::Node;
@@ -133,6 +133,19 @@ pub(crate) fn plan(random: &mut Random, rule: LeaseRule, begin: u64) -> (u64, Ve
             (4, faults)
         }
     }
+}
+
+/// The course of events for which a rule about data is there; the other rules are met often enough by chance.
+pub(crate) fn data_plan(random: &mut Random, rule: DataRule, begin: u64) -> Option<Vec<(u64, Fault)>> {
+    let at = begin + random.between(0, 9_000);
+    let fault = match rule {
+        // Its agent has the log.
+        DataRule::TailsAreSalvaged => Fault::KillServer { host: writing(), down: 9_000 },
+        // Nobody has the log, and of the others each got what it could.
+        DataRule::ReceivedDecides => Fault::PowerOff { host: writing(), down: 15_000 },
+        DataRule::TheBlindWait | DataRule::AcknowledgedIsProven | DataRule::SurplusIsRecorded => return None,
+    };
+    Some(vec![(at, fault)])
 }
 
 /// A renewal is overtaken by that of the next session, and arrives when the other host has just come back: it would be named with a

@@ -205,6 +205,8 @@ pub(crate) enum Theme {
     Crashes,
     /// Only the monitor is cut off, killed or hangs: the writer must not notice.
     MonitorOnly,
+    /// Everything is off for a while, and what boots first does so by chance.
+    Outage,
     /// The course of events for which one rule is there.
     Aimed(LeaseRule),
 }
@@ -240,11 +242,49 @@ pub(crate) fn plan(
                 }
                 Theme::Crashes => crash(random, hosts),
                 Theme::MonitorOnly => monitor_only(random),
-                Theme::Aimed(_) => network(random, hosts),
+                Theme::Aimed(_) | Theme::Outage => network(random, hosts),
             };
             (at, fault)
         })
         .collect()
+}
+
+/// All hosts lose their power, or all servers are killed, within a second or so of each other, once or twice; sometimes the monitor
+/// goes with them.
+pub(crate) fn outages(random: &mut Random, hosts: &[HostName], begin: u64, end: u64) -> Vec<(u64, Fault)> {
+    let mut faults = Vec::new();
+    let mut at = random.between(begin, begin + 4_000);
+    while at < end {
+        let powered = random.one_in(2);
+        for host in hosts.iter().cloned() {
+            // Sometimes the last to go comes back long after the others.
+            let down =
+                if random.one_in(2) { random.between(1_000, 5_000) } else { random.between(4_000, 16_000) };
+            let at = at + random.between(0, 1_500);
+            faults.push((
+                at,
+                if powered { Fault::PowerOff { host, down } } else { Fault::KillServer { host, down } },
+            ));
+        }
+        match random.between(0, 3) {
+            0 => {
+                faults.push((
+                    at + random.between(0, 1_500),
+                    Fault::KillMonitor { down: random.between(5, 6_000) },
+                ));
+            }
+            1 => {
+                let down = random.between(5, 6_000);
+                faults.push((at, Fault::LoseState { down, torn: random.one_in(2) }));
+            }
+            _ => {}
+        }
+        if random.one_in(3) {
+            faults.push((at + random.between(0, 6_000), crash(random, hosts)));
+        }
+        at += random.between(7_000, 20_000);
+    }
+    faults
 }
 
 fn pick(random: &mut Random, hosts: &[HostName]) -> HostName {

@@ -9,6 +9,7 @@ use crate::aim;
 use crate::fault::Fault;
 use crate::happening::{Happening, Node, ToMonitor};
 use crate::host::Clock;
+use crate::invariants;
 use crate::settings::WRITER;
 use crate::world::World;
 
@@ -25,6 +26,7 @@ impl World {
         }
         let fault = self.resolve(fault);
         self.tell(|| format!("FAULT {fault}"));
+        self.note_disturbance(&fault);
         match fault {
             Fault::KillServer { host, down } | Fault::StopServer { host, down } => {
                 self.end_server(&host, down);
@@ -157,6 +159,7 @@ impl World {
         };
         match fault {
             Fault::KillServer { host, down } => Fault::KillServer { host: named(host), down },
+            Fault::PowerOff { host, down } => Fault::PowerOff { host: named(host), down },
             Fault::KillWorker { host } => Fault::KillWorker { host: named(host) },
             Fault::FreezeAgent { host, time } => Fault::FreezeAgent { host: named(host), time },
             Fault::SlowRunDirectory { host, time } => Fault::SlowRunDirectory { host: named(host), time },
@@ -305,6 +308,8 @@ impl World {
             if *count == 0 {
                 self.cuts.remove(&key);
                 self.tell(|| format!("packets from {:?} to {:?} pass again", key.0, key.1));
+                self.disturb(&key.0, 0);
+                self.disturb(&key.1, 0);
             }
         }
     }
@@ -335,6 +340,7 @@ impl World {
         }
         host.server.stop();
         let boot = host.boot;
+        self.note_server_end(name);
         self.tell(|| format!("server of {name} has ended"));
         self.notice_server(name);
         self.put_in(down, Happening::ServerStarts { host: name.clone(), boot });
@@ -347,6 +353,8 @@ impl World {
             return;
         }
         host.server.start(writable);
+        self.note_server_start(name);
+        self.go_on_with_drill(name);
         self.tell(|| format!("server of {name} starts, writable: {writable}"));
         self.notice_server(name);
     }
@@ -354,8 +362,13 @@ impl World {
     pub(crate) fn thaw(&mut self, name: &HostName, server_life: u64) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.server.life == server_life && host.server.frozen {
+            let was_writable = host.server.writable;
             host.server.thaw();
+            let opened = host.server.writable && !was_writable;
             self.tell(|| format!("server of {name} goes on"));
+            if opened {
+                invariants::kept::opened(self, name);
+            }
         }
     }
 
@@ -386,6 +399,8 @@ impl World {
             self.to_monitor.entry(session).or_default().push_back(ToMonitor::Lost);
             self.queue.put(at, Happening::ToMonitor { monitor, session, host: name.clone() });
         }
+        self.note_server_end(name);
+        self.disturb(&Node::Host(name.clone()), 0);
         self.tell(|| format!("{name} is off"));
         self.put_in(down, Happening::Boots { host: name.clone(), boot });
     }

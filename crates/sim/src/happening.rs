@@ -194,6 +194,7 @@ pub(crate) enum Happening {
     Fault(Fault),
     Heal,
     Settle,
+    DrillBegins,
 }
 
 /// An end of a link.
@@ -220,6 +221,7 @@ pub(crate) struct Sample {
     pub(crate) gtid: Option<mmm_core::GtidView>,
     pub(crate) receiving: Option<bool>,
     pub(crate) received: Option<mmm_core::Received>,
+    pub(crate) semi_sync: Option<mmm_core::SemiSyncReading>,
     /// The order that asked for it.
     pub(crate) look: Option<mmm_core::OrderId>,
 }

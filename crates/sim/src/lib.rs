@@ -8,6 +8,8 @@
 
 mod agent_side;
 mod aim;
+mod data;
+mod drill;
 mod fault;
 mod fault_acts;
 mod happening;
@@ -18,10 +20,12 @@ mod monitor_side;
 mod queue;
 mod random;
 mod run;
+mod semi_sync;
 mod server;
 mod settings;
 mod steps;
 mod trace;
 mod world;
 
+pub use drill::{Drill, Procedure, Victim};
 pub use run::{Options, Report, Sabotage, Violation, run};

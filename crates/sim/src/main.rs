@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mmm_core::DataRule;
 use mmm_core::lease::{LeaseRule, LeaseRules};
 use mmm_sim::{Options, Report, Sabotage, run};
 
@@ -13,7 +14,7 @@ Usage: mmm_sim --seeds N [--from S] [--mutate RULE] [--sabotage forged-release|f
   --seeds N   run N seeds and stop at the first that breaks a promise
   --from S    the first of them (0 unless told)
   --seed S    run one seed and print what happened in it
-  --mutate    drop one rule of the writer's lease, and aim the faults at it: to see two writers, or none for ever
+  --mutate    drop one rule, and aim the faults at it: to see two writers, none for ever, or data lost
   --sabotage  put a fault into the simulator itself, to see it noticed
 ";
 
@@ -22,17 +23,53 @@ enum Task {
     One(u64),
 }
 
+/// The rule that is dropped.
+#[derive(Clone, Copy)]
+enum Mutation {
+    Lease(LeaseRule),
+    Data(DataRule),
+}
+
+impl Mutation {
+    fn named(name: &str) -> Option<Self> {
+        let lease = LeaseRule::ALL.into_iter().find(|rule| rule.as_str() == name).map(Self::Lease);
+        lease.or_else(|| DataRule::ALL.into_iter().find(|rule| rule.as_str() == name).map(Self::Data))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease(rule) => rule.as_str(),
+            Self::Data(rule) => rule.as_str(),
+        }
+    }
+}
+
 /// What is wrong on purpose.
 #[derive(Clone, Copy, Default)]
 struct Wrong {
     sabotage: Sabotage,
-    mutation: Option<LeaseRule>,
+    mutation: Option<Mutation>,
 }
 
 impl Wrong {
     fn options(self, seed: u64, trace: bool) -> Options {
-        let rules = self.mutation.map_or(LeaseRules::ALL, LeaseRules::without);
-        Options { seed, sabotage: self.sabotage, rules, aim: self.mutation, trace }
+        let (aim, left_out) = match self.mutation {
+            None => (None, None),
+            Some(Mutation::Lease(rule)) => (Some(rule), None),
+            Some(Mutation::Data(rule)) => (None, Some(rule)),
+        };
+        let rules = aim.map_or(LeaseRules::ALL, LeaseRules::without);
+        Options {
+            seed,
+            sabotage: self.sabotage,
+            rules,
+            aim,
+            left_out,
+            keep_all: false,
+            untold: false,
+            drill: None,
+            trace,
+        }
     }
 
     fn arguments(self) -> String {
@@ -52,6 +89,9 @@ fn main() -> ExitCode {
         print!("{USAGE}\nRules:\n");
         for rule in LeaseRule::ALL {
             println!("  {}", rule.as_str());
+        }
+        for rule in DataRule::ALL {
+            println!("  {} (about data)", rule.as_str());
         }
         return ExitCode::SUCCESS;
     }
@@ -75,7 +115,7 @@ fn parse(arguments: &[String]) -> Result<(Task, Wrong), String> {
             "--seeds" => count = Some(number()?),
             "--from" => from = number()?,
             "--mutate" => {
-                let rule = LeaseRule::ALL.into_iter().find(|rule| rule.as_str() == value);
+                let rule = Mutation::named(value);
                 wrong.mutation = Some(rule.ok_or_else(|| format!("'{value}' is no rule (see --help)"))?);
             }
             "--sabotage" => {

@@ -30,6 +30,9 @@ impl World {
         let instance = self.random.next() >> 1;
         let settings = cluster_settings(instance, self.shape);
         let (rules, sessions) = (self.rules, self.sessions);
+        let left_out = self.options.left_out.filter(|_| !self.options.keep_all);
+        self.disturb(&Node::Monitor(0), 0);
+        self.data.next_monitor = true;
         let Some(monitor) = self.monitors.get_mut(index).filter(|monitor| monitor.cluster.is_none()) else {
             return;
         };
@@ -49,6 +52,9 @@ impl World {
         let text = format!("monitor {index} starts (life {life}) with {found:?}");
         let moment = monitor.moment(now);
         let mut cluster = Cluster::with_rules(settings, restored, found, moment, rules);
+        if let Some(rule) = left_out {
+            cluster = cluster.without_data_rule(rule);
+        }
         let records = monitor.history.values();
         let ago = |began: u64| Duration::from_millis(now.saturating_sub(began));
         cluster.recall(moment, records.map(|(began, record)| (record.clone(), ago(*began))).collect());
@@ -102,6 +108,7 @@ impl World {
         let moment = monitor.moment(now);
         let Some(cluster) = &mut monitor.cluster else { return };
         let actions = cluster.step(moment, event);
+        let life = monitor.life;
         let dies_midway = monitor.dies_midway.filter(|_| actions.len() > 1);
         let dies_after = match dies_midway {
             Some(down) if !self.healed => Some((self.random.between(0, actions.len() as u64 - 1), down)),
@@ -110,6 +117,9 @@ impl World {
         for (place, action) in actions.into_iter().enumerate() {
             if let Some((_, down)) = dies_after.filter(|(last, _)| *last == place as u64) {
                 self.kill_monitor(index, down);
+                return;
+            }
+            if !self.monitors.get(index).is_some_and(|monitor| monitor.lives(life)) {
                 return;
             }
             self.carry_out(index, action);
@@ -129,7 +139,11 @@ impl World {
                         format!("monitor {index} -> {host}: order {number} {state} [{roles}] {writer:?} release {release:?}")
                     });
                 }
+                let is_order = matches!(message, ToAgent::Order(_));
                 self.send_to_agent(index, &host, message);
+                if is_order {
+                    self.count_step();
+                }
             }
             Action::KillHost { host, epoch, .. } => {
                 let works = !self.random.one_in(4);
@@ -149,7 +163,10 @@ impl World {
                 let after = slow + self.random.between(0, 20);
                 self.put_in(after, Happening::StateWritten { monitor: index, life, number, state });
             }
-            Action::Answer { text, .. } => self.tell(|| format!("answer: {}", text.trim_end())),
+            Action::Answer { text, .. } => {
+                self.tell(|| format!("answer: {}", text.trim_end()));
+                self.note_answer(&text);
+            }
             Action::SaveStatus(text) => {
                 if let Some(monitor) = self.monitors.get_mut(index) {
                     monitor.status = Some(text);
@@ -157,6 +174,7 @@ impl World {
             }
             Action::Record(record) => {
                 invariants::ledger::record_makes_sense(self, &record);
+                invariants::named::record_is_true(self, &record);
                 let now = self.now;
                 if let Some(monitor) = self.monitors.get_mut(index) {
                     let began = monitor.history.get(&record.number).map_or(now, |(began, _)| *began);

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use mmm_core::DataRule;
 use mmm_core::lease::{LeaseRule, LeaseRules};
 
+use crate::drill::Drill;
 use crate::world::World;
 
 /// A fault put into the simulator itself, to show that its invariants notice.
@@ -25,6 +27,14 @@ pub struct Options {
     pub rules: LeaseRules,
     /// Only the course of events for which this rule is there.
     pub aim: Option<LeaseRule>,
+    /// Go by all rules about data but this, with faults for which it is there.
+    pub left_out: Option<DataRule>,
+    /// The same faults with that rule in force.
+    pub keep_all: bool,
+    /// Nothing is told of how servers replicate, whatever the seed says: as seeds were before that was modelled.
+    pub untold: bool,
+    /// No other faults than this, and no operator.
+    pub drill: Option<Drill>,
     /// Keep the story of the run.
     pub trace: bool,
 }
@@ -56,6 +66,10 @@ pub struct Report {
     pub openings: u64,
     /// Rows that clients wrote.
     pub writes: u64,
+    /// Rows that clients were told are saved and that a new writer lacked.
+    pub lacked: u64,
+    /// Steps of the drill.
+    pub steps: u64,
 }
 
 /// Runs one seed to its end or to the first promise that does not hold.

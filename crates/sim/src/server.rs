@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use mmm_core::{GtidView, HostName, Received, ServerView};
 
+use crate::semi_sync::SemiSync;
+
 /// A statement that reached the server while it was frozen and takes effect when it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pending {
@@ -35,12 +37,19 @@ pub(crate) struct Server {
     pub(crate) applying: bool,
     /// Whom a replica was pointed at. What it gets does not depend on it here: a replica gets the rows of all others.
     pub(crate) follows: Option<HostName>,
+    /// The receiving thread has reached its source since this server was started.
+    pub(crate) reached: bool,
     /// Rows written here by clients.
     pub(crate) own: u64,
+    /// Up to which of them a client was told that they are saved.
+    pub(crate) acknowledged: u64,
+    pub(crate) semi_sync: Option<SemiSync>,
     /// Rows of each other host.
     pub(crate) copied: BTreeMap<HostName, Copied>,
-    /// Rows of a dead server that lie beside and wait to be applied.
-    pub(crate) fetched: Option<u64>,
+    /// Where the log of the source ended when it was asked.
+    pub(crate) asked: Option<(HostName, u64)>,
+    /// Rows of a dead server, of each that wrote them, that lie beside and wait to be applied.
+    pub(crate) fetched: Option<BTreeMap<HostName, u64>>,
     pub(crate) pending: Vec<Pending>,
 }
 
@@ -57,7 +66,11 @@ impl Server {
             receiving: true,
             applying: true,
             follows: None,
+            reached: false,
             own: 0,
+            acknowledged: 0,
+            semi_sync: None,
+            asked: None,
             copied: BTreeMap::new(),
             fetched: None,
             pending: Vec::new(),
@@ -66,6 +79,10 @@ impl Server {
 
     pub(crate) fn answers(&self) -> bool {
         self.running && !self.frozen
+    }
+
+    pub(crate) fn commits_hang(&self, now: u64) -> bool {
+        self.semi_sync.as_ref().is_some_and(|semi_sync| semi_sync.hangs(now))
     }
 
     pub(crate) fn serves_writes(&self) -> bool {
@@ -77,7 +94,11 @@ impl Server {
         self.frozen = false;
         self.writable = false;
         self.lock_held = false;
+        self.reached = false;
         self.pending.clear();
+        if let Some(semi_sync) = &mut self.semi_sync {
+            semi_sync.end();
+        }
     }
 
     /// A restarted server replicates again by itself and is as writable as its configuration file says.
@@ -101,6 +122,21 @@ impl Server {
     pub(crate) fn has_applied(&self, goal: &BTreeMap<HostName, u64>) -> bool {
         goal.iter()
             .all(|(name, received)| self.copied.get(name).is_some_and(|copied| copied.applied >= *received))
+    }
+
+    /// Everything of every host that is in its log.
+    pub(crate) fn logged(&self, name: &HostName) -> BTreeMap<HostName, u64> {
+        let copied = self.copied.iter().map(|(name, copied)| (name.clone(), copied.applied));
+        copied.chain([(name.clone(), self.own)]).collect()
+    }
+
+    /// Rows of another host that are here, or its own.
+    pub(crate) fn applied_of(&self, host: &HostName) -> u64 {
+        self.copied.get(host).map_or(0, |copied| copied.applied)
+    }
+
+    pub(crate) fn received_of(&self, host: &HostName) -> u64 {
+        self.copied.get(host).map_or(0, |copied| copied.received)
     }
 
     pub(crate) fn received(&self) -> BTreeMap<HostName, u64> {

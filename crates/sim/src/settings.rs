@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use mmm_core::lease::LeaseLength;
+use mmm_core::lease::{LeaseLength, LeaseRules};
 use mmm_core::{
-    CheckKind, HostMode, HostName, HostSettings, LeaseTerms, Mode, RoleMode, RoleName, RoleSettings, Settings,
+    CheckKind, DataRule, FailoverPolicy, HostMode, HostName, HostSettings, LeaseTerms, Mode, RoleMode,
+    RoleName, RoleSettings, Settings,
 };
+
+use crate::random::Random;
+use crate::run::Options;
 
 /// Between two runs of one check.
 pub(crate) const CHECK_PERIOD: u64 = 1_000;
@@ -16,6 +20,52 @@ pub(crate) const CHECK_PERIOD: u64 = 1_000;
 pub(crate) const TRAP: Duration = Duration::from_secs(3);
 pub(crate) const NAMES: [&str; 4] = ["db1", "db2", "db3", "db4"];
 pub(crate) const WRITER: &str = "writer";
+
+/// How the servers replicate, and what their agents tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replication {
+    /// Nobody tells whom a master replicates from, so that nobody counts as blind.
+    Untold,
+    Told,
+    /// The same, and commits wait so many milliseconds for an acknowledgement.
+    SemiSync {
+        timeout: u64,
+        consistency: bool,
+    },
+}
+
+impl Replication {
+    pub(crate) fn is_told(self) -> bool {
+        self != Self::Untold
+    }
+}
+
+/// How the servers of this run replicate, and whether it is about an outage of everything.
+pub(crate) fn replication(random: &mut Random, options: &Options, candidates: usize) -> (Replication, bool) {
+    // Longer than any lease lasts unheard; one in a few could run out before.
+    let timeout =
+        if random.one_in(5) { random.between(2_000, 6_000) } else { random.between(10_000, 12_000) };
+    let (semi_sync, consistency) = (random.one_in(2), random.one_in(2));
+    let (told, outage) = (random.one_in(2), random.one_in(4));
+    match options.left_out {
+        Some(DataRule::TheBlindWait) => return (Replication::Told, true),
+        Some(DataRule::AcknowledgedIsProven) => {
+            return (Replication::SemiSync { timeout, consistency: true }, outage);
+        }
+        Some(_) => return (Replication::Told, false),
+        None => {}
+    }
+    if options.untold || options.aim.is_some() || options.rules != LeaseRules::ALL || !told {
+        return (Replication::Untold, false);
+    }
+    // Only masters and replicas that follow one of them acknowledge what it commits.
+    let replication = if semi_sync && candidates == 2 {
+        Replication::SemiSync { timeout, consistency }
+    } else {
+        Replication::Told
+    };
+    (replication, outage)
+}
 
 /// What differs from run to run and not within one.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +77,17 @@ pub(crate) struct Shape {
     pub(crate) prefer: bool,
     /// Seconds; changed by a restart of the monitor.
     pub(crate) lease: u64,
+    pub(crate) replication: Replication,
 }
 
 pub(crate) fn ip(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 168, 8, last))
+}
+
+/// A host's own address.
+pub(crate) fn ip_of(host: &HostName) -> IpAddr {
+    let index = NAMES.iter().position(|name| *name == host.as_str()).unwrap_or_default();
+    ip(32 + u8::try_from(index).unwrap_or_default())
 }
 
 pub(crate) fn names(count: usize) -> Vec<HostName> {
@@ -90,7 +147,10 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         leases_run_out: true,
         failover_grace: Duration::ZERO,
         diverged: mmm_core::Diverged::default(),
-        failover_policy: mmm_core::FailoverPolicy::Availability,
+        failover_policy: match shape.replication {
+            Replication::SemiSync { consistency: true, .. } => FailoverPolicy::Consistency,
+            _ => FailoverPolicy::Availability,
+        },
         on_stalled_writes: mmm_core::OnStalledWrites::Show,
         semi_sync: mmm_core::SemiSyncMode::Watch,
         // The model has its steps; `each_rule_is_needed` aims its faults at a course of events without them.

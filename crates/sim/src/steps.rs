@@ -1,5 +1,7 @@
 //! How the steps of an agent take effect on its host: each takes time, some wait, some fail.
 
+use std::collections::BTreeMap;
+
 use mmm_core::following::{How, Running};
 use mmm_core::lease::kernel_lifetime;
 use mmm_core::salvage::{SalvageState, Vain};
@@ -36,6 +38,7 @@ impl World {
             invariants::lanes::broken(self, name, &before, &step);
         }
         self.put_in(after, Happening::StepActs { life, host: name.clone(), step, tries: 0 });
+        self.count_step();
     }
 
     pub(crate) fn act(&mut self, life: u64, name: &HostName, step: Step, tries: u64) {
@@ -155,11 +158,15 @@ impl World {
         if let Step::FetchTail(order) = step {
             return self.fetch_tail(name, &order.from, tries);
         }
+        if tries == 0 && *step == Step::CatchUp(Takeover::AskSource) {
+            self.ask_source(name);
+        }
         let late = self.random.one_in(2);
         let behind = self.rows_behind(name);
         let forged = self.options.sabotage == Sabotage::ForgedCatchUp;
         let Some(host) = self.hosts.get_mut(name) else { return failed("no such host") };
         let chosen = host.chosen.as_ref().map(|(_, received)| received.clone()).unwrap_or_default();
+        let now = self.now;
         let server = &mut host.server;
         if !server.running {
             return failed("connection refused");
@@ -176,7 +183,7 @@ impl World {
         }
         let done = Attempt::Ended(StepOutcome::Done);
         match step {
-            Step::CloseWrites if server.lock_held => {
+            Step::CloseWrites if server.lock_held || server.commits_hang(now) => {
                 server.seems_closed_until = self.now + LOCK_WAIT;
                 return Attempt::Ended(StepOutcome::LockHeld);
             }
@@ -188,6 +195,7 @@ impl World {
                 self.last_opened = Some(name.clone());
                 self.tell(|| format!("{name} IS WRITABLE (address there: {holds})"));
                 invariants::caught_up::check(self, name);
+                invariants::kept::opened(self, name);
             }
             Step::ReadPosition => {
                 let position = LogPosition { file: name.to_string(), position: server.own };
@@ -198,22 +206,12 @@ impl World {
                 if *takeover == Takeover::Lost {
                     server.receiving = false;
                 }
-                let reached = match takeover {
-                    // A real server applies one log in its order: whatever came before the position is applied too.
-                    Takeover::After(position) => {
-                        let copied = server.copied.get(position.file.as_str());
-                        copied.is_some_and(|copied| copied.applied >= position.position)
-                            && server.has_applied(&chosen)
-                    }
-                    Takeover::Keep | Takeover::Fresh | Takeover::AskSource | Takeover::Lost => {
-                        server.has_applied(&server.received())
-                    }
-                };
+                let reached = has_caught_up(server, takeover, &chosen);
                 if !reached && !forged {
                     return if tries < PATIENCE { Attempt::Later } else { failed("it is still behind") };
                 }
             }
-            Step::ApplyTail(order) => return Attempt::Ended(apply_tail(server, &order.from)),
+            Step::ApplyTail(_) => return Attempt::Ended(apply_tail(server, name)),
             Step::StopReplication => (server.receiving, server.applying) = (false, false),
             Step::StartReplication => (server.receiving, server.applying) = (true, true),
             Step::StopReceiving => server.receiving = false,
@@ -247,6 +245,17 @@ impl World {
         done
     }
 
+    /// Where the log of the one it replicates from ends; a source that can't be asked is not waited for.
+    fn ask_source(&mut self, name: &HostName) {
+        let source = self.source_of(name);
+        let reached = self.reaches(&Node::Host(name.clone()), &Node::Host(source.clone()));
+        let end = self.hosts.get(&source).filter(|there| reached && there.server.answers());
+        let end = end.map(|there| (source.clone(), there.server.own));
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.server.asked = end;
+        }
+    }
+
     fn rows_behind(&self, name: &HostName) -> u64 {
         let copied = self.hosts.get(name).into_iter().flat_map(|host| &host.server.copied);
         let behind = copied.map(|(source, copied)| {
@@ -262,16 +271,22 @@ impl World {
         let now = self.now;
         let old =
             self.hosts.get(from).filter(|old| reached && old.agent.is_some() && old.frozen_until <= now);
-        let state = match old.map(|old| (old.server.running, old.server.own)) {
-            Some((false, rows)) => {
+        let state = match old.map(|old| (old.server.running, old.server.logged(from))) {
+            Some((false, logged)) => {
+                let mut lacking = 0;
                 if let Some(host) = self.hosts.get_mut(name) {
-                    host.server.fetched = Some(rows);
+                    let new = |(source, rows): (&HostName, &u64)| {
+                        if source == name { 0 } else { rows.saturating_sub(host.server.received_of(source)) }
+                    };
+                    lacking = logged.iter().map(new).sum();
                     if let Some((_, received)) = &mut host.chosen {
                         // From now on it may not be opened without them.
-                        received.insert(from.clone(), rows);
+                        let own = logged.get(from).copied().unwrap_or_default();
+                        received.insert(from.clone(), own);
                     }
+                    host.server.fetched = Some(logged);
                 }
-                SalvageState::Applying { transactions: rows }
+                SalvageState::Applying { transactions: lacking }
             }
             Some((true, _)) => SalvageState::InVain { why: Vain::ServerLives, lacking: None },
             None if tries < PATIENCE => return Attempt::Later,
@@ -332,18 +347,40 @@ impl World {
             agent.under_way.remove(&step.lane());
         }
         self.tell(|| format!("{name} ended: {}: {outcome:?}", step.describe()));
-        self.tell_agent(name, AgentEvent::StepEnded { step, outcome });
+        self.count_step();
+        if self.agent_lives(life, name) {
+            self.tell_agent(name, AgentEvent::StepEnded { step, outcome });
+        }
+    }
+}
+
+fn has_caught_up(server: &Server, takeover: &Takeover, chosen: &BTreeMap<HostName, u64>) -> bool {
+    match takeover {
+        // A real server applies one log in its order: whatever came before the position is applied too.
+        Takeover::After(position) => {
+            let copied = server.copied.get(position.file.as_str());
+            copied.is_some_and(|copied| copied.applied >= position.position) && server.has_applied(chosen)
+        }
+        Takeover::AskSource => {
+            let asked = server.asked.iter().map(|(source, end)| (source.clone(), *end)).collect();
+            server.has_applied(&server.received()) && server.has_applied(&asked)
+        }
+        Takeover::Keep | Takeover::Fresh | Takeover::Lost => server.has_applied(&server.received()),
     }
 }
 
 /// All or nothing: what an agent's start in between leaves half applied is for scenarios.
-fn apply_tail(server: &mut Server, from: &HostName) -> StepOutcome {
-    let Some(rows) = server.fetched.take() else {
+fn apply_tail(server: &mut Server, name: &HostName) -> StepOutcome {
+    let Some(logged) = server.fetched.take() else {
         return StepOutcome::Salvage(SalvageState::Finding, None);
     };
-    let copied = server.copied.entry(from.clone()).or_default();
-    copied.received = copied.received.max(rows);
-    copied.applied = copied.applied.max(rows);
+    let mut transactions = 0;
+    for (source, rows) in logged.into_iter().filter(|(source, _)| source != name) {
+        let copied = server.copied.entry(source).or_default();
+        transactions += rows.saturating_sub(copied.applied);
+        copied.received = copied.received.max(rows);
+        copied.applied = copied.applied.max(rows);
+    }
     let (first, last, damage) = (None, None, None);
-    StepOutcome::Salvage(SalvageState::Done { transactions: rows, first, last, damage }, None)
+    StepOutcome::Salvage(SalvageState::Done { transactions, first, last, damage }, None)
 }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mmm_core::lease::{LeaseRule, LeaseRules};
-use mmm_core::{HostName, HostState, Mode};
+use mmm_core::{DataRule, HostName, HostState, Mode};
 
 use crate::aim;
+use crate::data::{Change, Data};
+use crate::drill::{self, Progress};
 use crate::fault::{self, Fault, Theme};
 use crate::happening::{Happening, Node, ToMonitor};
 use crate::host::{Clock, Host};
@@ -14,8 +16,9 @@ use crate::monitor::Monitor;
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::run::{Options, Report, Violation};
+use crate::semi_sync::SemiSync;
 use crate::server::{Copied, Server};
-use crate::settings::{self, Shape};
+use crate::settings::{self, Replication, Shape};
 use crate::trace::Trace;
 
 /// Faults come between these two times.
@@ -31,6 +34,8 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) queue: Queue<Happening>,
     pub(crate) random: Random,
+    /// For what is decided about data, so that the rest of a seed stays what it was.
+    pub(crate) data_random: Random,
     pub(crate) shape: Shape,
     pub(crate) theme: Theme,
     pub(crate) hosts: BTreeMap<HostName, Host>,
@@ -55,17 +60,30 @@ pub(crate) struct World {
     /// One host stays away once all else is healed.
     pub(crate) one_stays_away: bool,
     pub(crate) seen: invariants::Seen,
+    pub(crate) data: Data,
+    pub(crate) drill: Progress,
     pub(crate) events: u64,
     pub(crate) openings: u64,
     pub(crate) writes: u64,
     finished: bool,
 }
 
+/// A server that has nothing of anybody yet.
+fn server_of(index: usize, names: &[HostName], replication: Replication, writable: bool) -> Server {
+    let mut server = Server::new(12 + index as u64, writable);
+    server.semi_sync = SemiSync::new(replication);
+    let others = names.iter().enumerate().filter(|(other, _)| *other != index);
+    server.copied = others.map(|(_, other)| (other.clone(), Copied::default())).collect();
+    server
+}
+
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         let mut random = Random::new(options.seed);
+        let mut data_random = Random::new(options.seed ^ 0x0da7_a0da_7a0d_a7a0);
         let candidates = match random.between(0, 9) {
             _ if options.aim.is_some() => 2,
+            _ if options.left_out == Some(DataRule::ReceivedDecides) => 3,
             0..=6 => 2,
             7..=8 => 3,
             _ => 4,
@@ -82,6 +100,12 @@ impl World {
         if let Some(rule) = options.aim {
             theme = Theme::Aimed(rule);
         }
+        let (replication, outage) = settings::replication(&mut data_random, &options, candidates);
+        if outage {
+            theme = Theme::Outage;
+        } else if options.left_out.is_some() || options.drill.is_some() {
+            theme = Theme::Crashes;
+        }
         let shape = Shape {
             candidates,
             hosts,
@@ -89,16 +113,14 @@ impl World {
             prefer: random.one_in(6),
             // A lease of 3 s leaves promises only 0.3 s, which answers in here exceed now and then.
             lease: if theme == Theme::MonitorOnly { 5 } else { random.between(3, 5) },
+            replication,
         };
-        let one_stays_away = theme != Theme::MonitorOnly && random.one_in(3);
+        let shape = if options.drill.is_some() { drill::SHAPE } else { shape };
+        let (replication, hosts) = (shape.replication, shape.hosts);
+        let one_stays_away = options.drill.is_none() && theme != Theme::MonitorOnly && random.one_in(3);
         let names = settings::names(hosts);
         let made = names.iter().enumerate().map(|(index, name)| {
-            let mut server = Server::new(12 + index as u64, random.one_in(2));
-            server.copied = names
-                .iter()
-                .filter(|other| *other != name)
-                .map(|other| (other.clone(), Copied::default()))
-                .collect();
+            let server = server_of(index, &names, replication, random.one_in(2));
             let host = Host {
                 name: name.clone(),
                 powered: true,
@@ -147,6 +169,9 @@ impl World {
             well_since: None,
             one_stays_away,
             seen: invariants::Seen::default(),
+            data: Data::default(),
+            drill: Progress::default(),
+            data_random,
             events: 0,
             openings: 0,
             writes: 0,
@@ -177,6 +202,8 @@ impl World {
             events: self.events,
             openings: self.openings,
             writes: self.writes,
+            lacked: self.data.changes.iter().map(Change::lost).sum(),
+            steps: self.drill.steps,
         }
     }
 
@@ -193,6 +220,10 @@ impl World {
             self.queue.put(at + 100, Happening::ParentLooks { host: host.clone(), boot: 1 });
         }
         self.queue.put(100, Happening::ClientWrites);
+        if self.options.drill.is_some() {
+            self.plan_drill();
+            return;
+        }
         if let Theme::Aimed(rule) = self.theme {
             let (lease, faults) = aim::plan(&mut self.random, rule, FAULTS_FROM + 4_000);
             self.shape.lease = lease;
@@ -206,6 +237,26 @@ impl World {
             return;
         }
         let candidates = settings::names(self.shape.candidates);
+        let aimed = self
+            .options
+            .left_out
+            .and_then(|rule| aim::data_plan(&mut self.data_random, rule, FAULTS_FROM + 4_000));
+        if let Some(faults) = aimed {
+            for (at, fault) in faults {
+                self.queue.put(at, Happening::Fault(fault));
+            }
+            self.queue.put(HEALED_AT, Happening::Heal);
+            return;
+        }
+        if self.theme == Theme::Outage {
+            let hosts: Vec<HostName> = self.hosts.keys().cloned().collect();
+            let faults = fault::outages(&mut self.data_random, &hosts, FAULTS_FROM + 2_000, FAULTS_UNTIL);
+            for (at, fault) in faults {
+                self.queue.put(at, Happening::Fault(fault));
+            }
+            self.queue.put(HEALED_AT, Happening::Heal);
+            return;
+        }
         for (at, fault) in fault::plan(&mut self.random, self.theme, &candidates, FAULTS_FROM, FAULTS_UNTIL) {
             self.queue.put(at, Happening::Fault(fault));
         }
@@ -277,6 +328,7 @@ impl World {
             Happening::Fault(fault) => self.strike(fault),
             Happening::Heal => self.heal(),
             Happening::Settle => self.settle(),
+            Happening::DrillBegins => self.begin_drill(),
         }
     }
 
@@ -354,13 +406,26 @@ impl World {
         if !host.powered || !server.answers() {
             return;
         }
+        let receiving = server.receiving;
+        let mut arrived = Vec::new();
         for (source, copied) in &mut server.copied {
-            if let Some(own) = sources.get(source).filter(|_| server.receiving) {
+            if let Some(own) = sources.get(source).filter(|_| receiving) {
                 copied.received = copied.received.max(*own);
             }
-            if server.applying {
+            if server.applying && copied.applied < copied.received {
                 copied.applied += (copied.received - copied.applied).min(some);
+                arrived.push((source.clone(), copied.applied));
             }
+        }
+        for (source, applied) in arrived {
+            invariants::named::arrived(self, name, &source, applied);
+        }
+        let source = self.source_of(name);
+        if receiving && sources.contains_key(&source) {
+            if let Some(host) = self.hosts.get_mut(name) {
+                host.server.reached = true;
+            }
+            self.acknowledge(name, &source);
         }
     }
 
@@ -368,16 +433,26 @@ impl World {
         let pause = self.random.between(50, 200);
         self.put_in(pause, Happening::ClientWrites);
         let rows = self.random.between(1, 15);
+        self.fall_back();
         let Some(name) = self.writers().into_iter().next() else { return };
-        if let Some(writer) = self.hosts.get_mut(&name).filter(|host| host.server.answers()) {
-            writer.server.own += rows;
-            self.writes += rows;
+        let now = self.now;
+        let Some(server) = self.hosts.get_mut(&name).map(|host| &mut host.server) else { return };
+        if !server.answers() || server.semi_sync.as_ref().is_some_and(SemiSync::takes_no_more) {
+            return;
+        }
+        self.note_writer(&name);
+        let Some(server) = self.hosts.get_mut(&name).map(|host| &mut host.server) else { return };
+        server.own += rows;
+        self.writes += rows;
+        if server.semi_sync.as_mut().is_none_or(|semi_sync| semi_sync.commits(server.own, now)) {
+            server.acknowledged = server.own;
         }
     }
 
     /// Everything that is still broken is mended; from now on there are no faults, but that one host may stay away.
     fn heal(&mut self) {
         self.healed = true;
+        self.disturb_all();
         self.tell(|| "everything is healed".to_owned());
         self.cuts.clear();
         self.end_second_monitor();
@@ -428,6 +503,9 @@ impl World {
         for (name, host) in &self.hosts {
             if host.away_for_good && !cluster.knows_leases() {
                 lines.push(format!("confirm_dead --yes {name}"));
+            } else if host.away_for_good && self.shape.replication.is_told() {
+                // What only that host has is not to be had any more. Where nobody waits for it, nothing is done.
+                lines.push(format!("confirm_loss --yes {name}"));
             } else if cluster.state_of(name.as_str()) == Some(HostState::AdminOffline) {
                 lines.push(format!("set_online {name}"));
             } else if cluster.state_of(name.as_str()) == Some(HostState::ReplicationFail) {

@@ -476,6 +476,7 @@ impl AgentMind {
                 if *takeover == Takeover::Lost {
                     self.receiving = Some(false);
                 }
+                self.forget_positions(now);
                 // A newer choice asks for the same again: more may have been received since this one began.
                 if self.catching_up_for.is_some() {
                     self.memory.caught_up_for = self.catching_up_for.take();
@@ -503,6 +504,13 @@ impl AgentMind {
             | Step::FetchTail(_)
             | Step::ApplyTail(_) => {}
         }
+    }
+
+    /// Positions that were read while there was more to apply say nothing about what this server has: compared with what the old
+    /// writer wrote, they would make a loss of what is here.
+    pub(super) fn forget_positions(&mut self, now: Moment) {
+        self.believe_from = now;
+        self.gtid = None;
     }
 
     fn see_address(&mut self, role: &Role, lifetime: Lifetime) {

@@ -90,6 +90,9 @@ impl AgentMind {
             SalvageState::Done { .. } => LogLevel::Warn,
             _ => LogLevel::Info,
         };
+        if matches!(step, Step::ApplyTail(_)) {
+            self.forget_positions(now);
+        }
         let ended = matches!(state, SalvageState::InVain { .. } | SalvageState::Done { .. });
         if ended || is_fetched {
             actions.push(AgentAction::Log(level, format!("Salvage: {}", state.describe(&order.from))));

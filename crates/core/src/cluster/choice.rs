@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Cluster, LogLevel};
+use super::{Action, Cluster, DataRule, LogLevel};
 use crate::gtid::Compared;
 use crate::message::OrderId;
 use crate::moment::Moment;
@@ -48,7 +48,7 @@ impl Cluster {
         let ranked = self.by_rank(role, hosts);
         let mut best = ranked.first()?.clone();
         for host in &ranked[1..] {
-            if self.is_ahead(host, &best) {
+            if self.goes_by(DataRule::ReceivedDecides) && self.is_ahead(host, &best) {
                 best = host.clone();
             }
         }

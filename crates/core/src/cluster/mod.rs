@@ -5,6 +5,7 @@
 
 mod choice;
 mod command;
+mod data_rules;
 mod errants;
 mod event;
 mod explain;
@@ -59,6 +60,7 @@ use crate::names::{HostName, Role};
 use crate::settings::{HostMode, Settings};
 use crate::state::{HostState, Mode};
 
+pub use data_rules::DataRule;
 pub use event::{Action, Event, FoundState, LogLevel, MonitorState, Restored};
 pub use lease::{Doubt, Evidence};
 pub use protocol1::Protocol1Report;
@@ -116,6 +118,8 @@ pub struct Cluster {
     told_unproven: Option<(Epoch, String)>,
     leftovers: Leftovers,
     ledger: Ledger,
+    /// Never in a program.
+    left_out: Option<DataRule>,
 }
 
 impl Cluster {
@@ -164,6 +168,7 @@ impl Cluster {
             told_unproven: None,
             leftovers: Leftovers::default(),
             ledger: Ledger::default(),
+            left_out: None,
             settings,
         };
         cluster.watch_strangers(now);

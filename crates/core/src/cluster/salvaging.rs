@@ -1,6 +1,6 @@
 //! When the next writer is to get what only the old one's log has, and what is said of it.
 
-use super::{Action, Cluster, LogLevel};
+use super::{Action, Cluster, DataRule, LogLevel};
 use crate::message::{AgentStatus, ServerView, Takeover};
 use crate::names::HostName;
 use crate::salvage::{SalvageOrder, SalvageState, Vain};
@@ -19,7 +19,10 @@ impl Cluster {
         let agent = |name: &HostName| self.hosts.get(name).map(|host| &host.agent);
         // An agent that is lost since then may be back, and whether it is the other one finds out at once.
         let (old, new) = (agent(from)?, agent(holder).filter(|new| new.connected)?);
-        let can = old.status.salvages && new.status.salvages && old.status.server == ServerView::Gone;
+        let can = self.goes_by(DataRule::TailsAreSalvaged)
+            && old.status.salvages
+            && new.status.salvages
+            && old.status.server == ServerView::Gone;
         can.then(|| Box::new(SalvageOrder { from: from.clone(), patience }))
     }
 

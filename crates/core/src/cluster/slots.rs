@@ -203,6 +203,34 @@ impl Cluster {
         (in_order && agent.connected && agent.status.server.is_up()).then(|| position.clone())
     }
 
+    /// The last writer goes on, and holds its replication by the word of a monitor whose state is lost.
+    fn take_over_hold(&mut self, role: &Role, holder: &HostName) {
+        let held_back = self.held_back_from(holder);
+        if let Some(slot) = self.slots.get(role)
+            && slot.hold_from.is_none()
+            && self.last_writer(slot) == Some(holder)
+            && let Some(slot) = self.slots.get_mut(role)
+        {
+            slot.hold_from = held_back;
+        }
+    }
+
+    /// Whose transactions the next writer may lack. A host that was chosen in between and never served wrote nothing: what counts is
+    /// still who was lost before it.
+    fn lost_writer(slot: &Slot, holder: &HostName, last: Option<&HostName>) -> Option<HostName> {
+        let before = Self::lost_before_in(slot, last.unwrap_or(holder)).filter(|before| *before != holder);
+        before.or(last).cloned()
+    }
+
+    /// Who was lost before this host was chosen, where that has never served.
+    fn lost_before_in<'a>(slot: &'a Slot, chosen: &HostName) -> Option<&'a HostName> {
+        slot.hold_from.as_ref().filter(|before| *before != chosen && slot.owed.contains_key(chosen))
+    }
+
+    pub(super) fn lost_before(&self, chosen: &HostName) -> Option<&HostName> {
+        Self::lost_before_in(self.slots.get(self.writer_role()?)?, chosen)
+    }
+
     pub(super) fn grant_writer(
         &mut self,
         role: &Role,
@@ -212,16 +240,20 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) {
         self.tell_of_surplus(holder, actions);
+        self.take_over_hold(role, holder);
         let Some(slot) = self.slots.get(role) else { return };
         let takeover = self.takeover(slot, holder);
         let last =
             self.last_writer(slot).filter(|last| *last != holder).or(self.wrote_since(holder)).cloned();
         // An agent of 2.2.1 holds no replication.
         let holds = !self.speaks_protocol1(holder);
-        let salvage = self.salvage_from(&takeover, holder, last.as_ref());
+        let missed = Self::lost_writer(slot, holder, last.as_ref());
+        let salvage = self
+            .salvage_from(&takeover, holder, missed.as_ref())
+            .or_else(|| self.salvage_from(&takeover, holder, last.as_ref()));
         let Some(slot) = self.slots.get_mut(role) else { return };
-        if last.is_some() {
-            slot.hold_from = last.filter(|_| takeover == Takeover::Lost && holds);
+        if missed.is_some() {
+            slot.hold_from = missed.filter(|_| takeover == Takeover::Lost && holds);
             slot.held = Held::default();
         }
         let how = match &takeover {
@@ -253,6 +285,9 @@ impl Cluster {
     fn has_said_goodbye(&self, role: &Role, name: &HostName, number: u64) -> bool {
         let Some(host) = self.hosts.get(name) else { return true };
         let status = &host.agent.status;
+        // A role that was given and taken before any order went out is in none: no new one will take it away either.
+        let sent = host.agent.sent.as_ref().map(|(order, _)| order).filter(|sent| !sent.roles.contains(role));
+        let number = sent.map_or(number, |sent| number.min(sent.id.number));
         let ours =
             |id: &crate::message::OrderId| id.instance == self.settings.instance && id.number >= number;
         host.agent.connected && status.taken_in.as_ref().is_some_and(ours) && !status.held.contains(role)

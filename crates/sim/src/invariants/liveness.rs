@@ -25,6 +25,7 @@ pub(crate) fn check(world: &mut World) {
             if now - since >= STEADY {
                 world.tell(|| "the cluster is whole".to_owned());
                 super::ledger::every_record_has_ended(world);
+                super::named::every_loss_is_named(world);
                 world.finish();
             }
         }
@@ -75,6 +76,9 @@ fn lacking(world: &World) -> Option<String> {
     let there: Vec<_> = world.hosts.values().filter(|host| !host.away_for_good).collect();
     for host in &there {
         let state = cluster.state_of(host.name.as_str());
+        if state == Some(HostState::ReplicationFail) && super::named::is_held_honestly(world, &host.name) {
+            continue;
+        }
         if state != Some(HostState::Online) {
             return Some(format!("{} is {state:?}", host.name));
         }

@@ -3,9 +3,11 @@
 pub(crate) mod caught_up;
 mod epochs;
 pub(crate) mod followers;
+pub(crate) mod kept;
 pub(crate) mod lanes;
 pub(crate) mod ledger;
 mod liveness;
+pub(crate) mod named;
 mod one_address;
 mod one_writer;
 mod undisturbed;

@@ -462,3 +462,26 @@ fn a_new_writer_that_has_not_caught_up_does_so_for_another_monitor_too() {
         }
     }
 }
+
+/// Told together with a server that is open, they would make a loss of what is here by then.
+#[test]
+fn positions_that_were_read_while_there_was_more_to_apply_are_not_told_once_it_has_caught_up() {
+    let mut fixture = Fixture::on(&[], UP, AgentMemory::default());
+    let applied = |number: u64| GtidView {
+        server_id: 2,
+        binlog_state: String::new(),
+        slave_pos: format!("0-1-{number}"),
+    };
+    fixture.order(HostState::Online, &[writer()], Some((1, Takeover::Lost, true)));
+    let before = fixture.now;
+    fixture.sees_asked(UP, before, Some(applied(40)));
+    assert_eq!(fixture.status().gtid, Some(applied(40)));
+    fixture.pass(50);
+    fixture.end(&Step::CatchUp(Takeover::Lost), StepOutcome::Done);
+    assert_eq!((fixture.status().server, fixture.status().gtid), (WRITABLE, None));
+    fixture.sees_asked(UP, before, Some(applied(41)));
+    assert_eq!(fixture.status().gtid, None, "it was asked before");
+    fixture.run();
+    fixture.sees_asked(WRITABLE, fixture.now, Some(applied(43)));
+    assert_eq!(fixture.status().gtid, Some(applied(43)));
+}

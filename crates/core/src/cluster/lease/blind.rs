@@ -2,13 +2,24 @@
 //! everything. Whoever boots first is no better for that; nobody takes the last writer's place from there but by the
 //! operator's word.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, DataRule};
 use crate::names::HostName;
 
 impl Cluster {
+    /// The last writer that this host can't follow for that, unless the operator has said that it may, and why.
+    pub(in crate::cluster) fn successor_blind(&self, host: &HostName) -> Option<(HostName, String)> {
+        let record = self.record().filter(|record| record.host != *host)?;
+        // A move in order: the old writer has told where its log ended.
+        if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
+            return None;
+        }
+        let lost = self.lost_before(&record.host).filter(|lost| *lost != host).unwrap_or(&record.host);
+        Some((lost.clone(), self.blind(lost, host)?))
+    }
+
     /// Why this host is no successor of the last writer yet.
-    pub(in crate::cluster) fn blind(&self, lost: &HostName, host: &HostName) -> Option<String> {
-        let status = &self.hosts.get(host)?.agent.status;
+    fn blind(&self, lost: &HostName, host: &HostName) -> Option<String> {
+        let status = &self.hosts.get(host).filter(|_| self.goes_by(DataRule::TheBlindWait))?.agent.status;
         // Where a host replicates from somebody else, nothing is known of what it has of this writer.
         let ip = self.settings.hosts.get(lost).map(|lost| lost.ip);
         let from_there = status.source_ip.is_none() || status.source_ip == ip;

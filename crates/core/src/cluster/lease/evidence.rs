@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::join;
-use crate::cluster::{Action, Cluster, LogLevel};
+use crate::cluster::{Action, Cluster, DataRule, LogLevel};
 use crate::gtid::Compared;
 use crate::lease::{Ended, Epoch, GrantRecord, wait_for};
 use crate::message::{Isolated, ServerView};
@@ -157,10 +157,12 @@ impl Cluster {
         if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
             return None;
         }
-        if let Some(why) = self.blind(&record.host, host) {
-            return Some((record.host.clone(), why));
+        if let Some(blind) = self.successor_blind(host) {
+            return Some(blind);
         }
-        if self.settings.failover_policy == FailoverPolicy::Availability {
+        if self.settings.failover_policy == FailoverPolicy::Availability
+            || !self.goes_by(DataRule::AcknowledgedIsProven)
+        {
             return None;
         }
         let why = self.proven(now, record, host).err()?;

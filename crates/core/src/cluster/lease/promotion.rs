@@ -7,6 +7,7 @@ use crate::lease::{Epoch, Proof};
 use crate::message::{AgentStatus, Promotion, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
+use crate::settings::HostSettings;
 
 impl Cluster {
     /// What this host is to give back: everything it may have that is not the role as it was given to it now.
@@ -48,6 +49,7 @@ impl Cluster {
         let Some(slot) = self.slots.get_mut(role) else { return };
         if slot.grant.is_some() {
             self.strengthen_proof(now, role, &holder);
+            self.withdraw_from_blind(role, &holder, actions);
             return;
         }
         let epoch = if let Some(epoch) = slot.chosen.filter(|epoch| *epoch > greatest) {
@@ -100,6 +102,19 @@ impl Cluster {
         }
     }
 
+    /// A host that was restarted between the choice of it and its word that it takes the role: it knows no more what it lacks.
+    fn withdraw_from_blind(&mut self, role: &Role, holder: &HostName, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slots.get(role).filter(|slot| !slot.forced) else { return };
+        let Some(epoch) = slot.grant.as_ref().map(|promotion| promotion.epoch) else { return };
+        let taken = self.lease_status(holder).is_none_or(|lease| lease.accepted >= epoch)
+            || self.record().is_some_and(|record| record.epoch >= epoch);
+        let connected = self.hosts.get(holder).is_some_and(|host| host.agent.connected);
+        let Some((_, why)) = self.successor_blind(holder).filter(|_| connected && !taken) else { return };
+        let text = format!("Role '{role}' is withdrawn from '{holder}', which has not taken it yet: {why}");
+        actions.push(Action::log(LogLevel::Warn, text));
+        self.unassign(role);
+    }
+
     /// A host that gave back the epoch it was promoted with, or whose lease was ended, needs a new choice.
     pub(in crate::cluster) fn void_given_back(&mut self, role: &Role, holder: &HostName) {
         let released = self.lease_status(holder).map(|lease| lease.released).unwrap_or_default();
@@ -131,8 +146,7 @@ impl Cluster {
         }
         let has_it = host.agent.connected
             && host.agent.status.lease.held.as_ref().is_some_and(|held| held.epoch == epoch);
-        let holding = host.agent.status.holding;
-        let peer = self.settings.hosts.get(holder).and_then(|settings| settings.peer.clone());
+        let held_back = self.held_back_from(holder);
         let asked = self.promoted.get(holder).copied().unwrap_or_default();
         let Some(slot) = self.slots.get_mut(role) else { return false };
         let newer = slot.grant.as_ref().is_none_or(|promotion| promotion.epoch < epoch);
@@ -141,7 +155,7 @@ impl Cluster {
         if !has_it || !newer || may_have_been_told || epoch == Epoch::NONE || asked > epoch {
             return false;
         }
-        slot.hold_from = slot.hold_from.clone().or_else(|| peer.filter(|_| holding));
+        slot.hold_from = slot.hold_from.clone().or(held_back);
         let hold = slot.hold_from.is_some();
         slot.grant =
             Some(Promotion { epoch, proof: Proof::Own, takeover: Takeover::Keep, hold, salvage: None });
@@ -150,6 +164,14 @@ impl Cluster {
         let text = format!("Host '{holder}' holds the role '{role}' with epoch {epoch}: it stays there");
         actions.push(Action::log(LogLevel::Info, text));
         true
+    }
+
+    /// From whom a writer that another monitor promoted holds its replication: from the one that its server replicates from.
+    pub(in crate::cluster) fn held_back_from(&self, holder: &HostName) -> Option<HostName> {
+        let status = self.hosts.get(holder).map(|host| &host.agent.status).filter(|status| status.holding)?;
+        let from_there = |(_, settings): &(&HostName, &HostSettings)| Some(settings.ip) == status.source_ip;
+        let source = self.settings.hosts.iter().find(from_there).map(|(name, _)| name.clone());
+        source.or_else(|| self.settings.hosts.get(holder)?.peer.clone())
     }
 
     /// A proof that does not rest on time counts at once where one that does may have to wait.

@@ -19,7 +19,7 @@ pub use record::{
 pub use tell::{table, tale};
 
 use super::event::Event;
-use super::{Action, Cluster, Rule};
+use super::{Action, Cluster, DataRule, Rule};
 use crate::lease::{Ended, Epoch};
 use crate::moment::Moment;
 use crate::names::HostName;
@@ -273,7 +273,9 @@ impl Cluster {
         let old = self.writer_role().and_then(|role| self.slots.get(role)?.hold_from.clone());
         let surplus = old.as_ref().and_then(|old| self.surplus_to_save(old));
         let noted = surplus.map(|surplus| (surplus.at_most, surplus.transactions.to_string()));
-        if let (Some(old), Some((count, names))) = (old, noted) {
+        if let (Some(old), Some((count, names))) = (old, noted)
+            && self.goes_by(DataRule::SurplusIsRecorded)
+        {
             self.ledger.note_diverged(&old, count, &names);
         }
         let Cause::Agent(name) = cause else { return };

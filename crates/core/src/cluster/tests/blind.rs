@@ -70,3 +70,31 @@ fn a_server_that_replicates_from_somebody_else_or_does_not_say_is_not_held_back(
         assert!(fixture.promotion("db2").is_some(), "{source} {reached:?}");
     }
 }
+
+/// The host that was chosen lost its power before it took the role, and boots without the last writer.
+#[test]
+fn a_chosen_host_that_is_restarted_before_it_takes_the_role_follows_no_more() {
+    let mut fixture = Fixture::running(pair());
+    fixture.report("db1", |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+        status.lease.released = status.lease.accepted;
+        status.lease.held = None;
+    });
+    assert!(fixture.promotion("db2").is_some());
+    fixture.lose("db1");
+    fixture.lose("db2");
+    fixture.report("db2", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.source_ip = Some("192.168.8.32".parse().unwrap());
+        status.reached_source = Some(false);
+    });
+    fixture.connect("db2");
+    assert_eq!(fixture.promotion("db2"), None);
+    assert!(fixture.logged_part("is withdrawn from 'db2', which has not taken it yet"));
+    fixture.pass(30);
+    assert_eq!(fixture.promotion("db2"), None);
+    fixture.command("confirm_loss --yes db1");
+    fixture.settle();
+    assert_eq!(fixture.promotion("db2").map(|promotion| promotion.takeover), Some(Takeover::Lost));
+}

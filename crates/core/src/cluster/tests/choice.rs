@@ -1,8 +1,11 @@
 //! Who becomes the writer of several that can.
 
+use std::collections::BTreeSet;
+
 use super::fixture::{Fixture, four};
 use crate::gtid::{Place, Received};
-use crate::message::{AgentStatus, OrderId, ServerView};
+use crate::lease::Duty;
+use crate::message::{AgentStatus, LeaseHeld, OrderId, ServerView};
 use crate::names::RoleName;
 use crate::settings::Settings;
 use crate::state::HostState;
@@ -131,4 +134,72 @@ fn a_candidate_that_has_more_and_can_not_be_chosen_is_named() {
     fixture.pass(1);
     assert_eq!(fixture.writer(), "db2");
     assert!(fixture.logged_part("WARN Host 'db4' has received 10 transactions more (0-1-41..50) than 'db2'"));
+}
+
+fn ends(fixture: &mut Fixture, host: &str) {
+    fixture.report(host, |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+        status.lease.released = status.lease.accepted;
+        status.lease.held = None;
+    });
+}
+
+/// db1 was lost, and db2 was chosen in its place and lost before it was opened.
+#[test]
+fn a_host_that_was_chosen_and_never_served_does_not_make_the_lost_writer_forgotten() {
+    let mut fixture = Fixture::running(candidates());
+    for host in ["db1", "db2", "db3", "db4"] {
+        fixture.report(host, |status| status.salvages = true);
+    }
+    ends(&mut fixture, "db1");
+    fixture.tick();
+    let next = fixture.writer();
+    let chosen = fixture.promotion(&next).expect("somebody follows");
+    assert_eq!(chosen.salvage.expect("its agent is there").from, "db1".into());
+    // It takes the role, and its server ends before it is opened.
+    fixture.report(&next, |status| {
+        status.server = ServerView::Silent { writable_before: false };
+        status.lease.accepted = chosen.epoch;
+        status.lease.held = Some(LeaseHeld {
+            epoch: chosen.epoch,
+            list: BTreeSet::new(),
+            duty: Duty::Wait,
+            by_promise: false,
+        });
+    });
+    fixture.renews(&next);
+    fixture.report(&next, |status| {
+        status.server = ServerView::Gone;
+        status.lease.released = chosen.epoch;
+        status.lease.held = None;
+    });
+    fixture.tick();
+    let third = fixture.writer();
+    assert_ne!(third, next);
+    let promotion = fixture.promotion(&third).expect("the role goes on");
+    assert!(promotion.epoch > chosen.epoch && promotion.hold);
+    assert_eq!(promotion.salvage.expect("its agent is still there").from, "db1".into());
+}
+
+/// A replica took the role from a lost writer; a monitor that is started then knows from its server whose log is held.
+#[test]
+fn a_monitor_that_finds_a_replica_as_the_writer_goes_on_holding_what_that_replicates() {
+    let mut fixture =
+        lost_writer([("db2", gtids(2, "0-1-40")), ("db3", gtids(3, "0-1-45")), ("db4", gtids(4, "0-1-40"))]);
+    for host in ["db2", "db3", "db4"] {
+        looks(&mut fixture, host, |_| {});
+    }
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    fixture.report("db3", |status| {
+        status.holding = true;
+        status.source_ip = Some("192.168.8.32".parse().unwrap());
+    });
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    let promotion = fixture.promotion("db3").expect("it goes on");
+    assert!(promotion.hold);
+    assert!(fixture.command("show").contains("replication from db1, which was lost as the writer, is held"));
 }
