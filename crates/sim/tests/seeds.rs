@@ -113,10 +113,10 @@ fn each_rule_about_data_is_needed() {
         (DataRule::SurplusIsRecorded, "every loss is named"),
     ] {
         let without = |seed| Options { left_out: Some(rule), ..all_rules(seed, Sabotage::None) };
-        let found = (0..AIMED).find_map(|seed| Some((seed, run(without(seed)).violation?)));
+        let broken = |seed| run(without(seed)).violation.filter(|violation| violation.invariant == promise);
+        let found = (0..AIMED).find_map(|seed| Some((seed, broken(seed)?)));
         let (seed, violation) = found.unwrap_or_else(|| panic!("{}: nothing was found", rule.as_str()));
         println!("without {}: seed {seed}: {violation}", rule.as_str());
-        assert_eq!(violation.invariant, promise, "{violation}");
         let with = Options { keep_all: true, ..without(seed) };
         assert_eq!(run(with).violation, None, "{}: seed {seed}", rule.as_str());
     }

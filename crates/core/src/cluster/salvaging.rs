@@ -17,8 +17,9 @@ impl Cluster {
         let from =
             last.filter(|last| *takeover == Takeover::Lost && *last != holder && !patience.is_zero())?;
         let agent = |name: &HostName| self.hosts.get(name).map(|host| &host.agent);
-        // An agent that is lost since then may be back, and whether it is the other one finds out at once.
-        let (old, new) = (agent(from)?, agent(holder).filter(|new| new.connected)?);
+        // An agent that is lost since then may be back, be it the old one or the new one: whether the old one is, the new one finds
+        // out at once.
+        let (old, new) = (agent(from)?, agent(holder)?);
         let can = self.goes_by(DataRule::TailsAreSalvaged)
             && old.status.salvages
             && new.status.salvages
