@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mmm_core::rebuild::BackupRequest;
 use mmm_core::salvage::TailRequest;
 use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
 use mmm_wire::{Connection, Refusal, RefusalCode, Session};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::rebuild::BackupDesk;
 use crate::salvage::TailDesk;
 
 /// Connections that one host may have; its agent needs one, and some more that it has given up.
@@ -62,6 +64,7 @@ impl Askers {
 enum Asked {
     OfTheMind(PeerRequest),
     ForTheLog(TailRequest),
+    ForABackup(BackupRequest),
 }
 
 /// Who may call, and how often at a time.
@@ -70,6 +73,7 @@ pub(crate) struct PeerPort {
     places: Mutex<BTreeMap<HostName, Arc<Semaphore>>>,
     askers: Arc<Askers>,
     tails: TailDesk,
+    backups: BackupDesk,
     events: mpsc::Sender<AgentEvent>,
 }
 
@@ -78,9 +82,10 @@ impl PeerPort {
         peers: impl IntoIterator<Item = &'a HostName>,
         askers: Arc<Askers>,
         tails: TailDesk,
+        backups: BackupDesk,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
-        let port = Self { places: Mutex::default(), askers, tails, events };
+        let port = Self { places: Mutex::default(), askers, tails, backups, events };
         port.follow(peers);
         port
     }
@@ -123,11 +128,18 @@ impl PeerPort {
         loop {
             let request = match timeout(IDLE_LIMIT, reader.next::<Asked>()).await {
                 Ok(Ok(Some(Asked::OfTheMind(request)))) => request,
-                Ok(Ok(Some(Asked::ForTheLog(_)))) if !at_home => {
-                    return "it asked for a log from an address that is not its host's".to_owned();
+                Ok(Ok(Some(Asked::ForTheLog(_) | Asked::ForABackup(_)))) if !at_home => {
+                    return "it asked for data from an address that is not its host's".to_owned();
                 }
                 Ok(Ok(Some(Asked::ForTheLog(request)))) => {
                     let answer = self.tails.answer(from, request).await;
+                    if let Err(error) = writer.send(&answer).await {
+                        return error.to_string();
+                    }
+                    continue;
+                }
+                Ok(Ok(Some(Asked::ForABackup(request)))) => {
+                    let answer = self.backups.answer(from, request).await;
                     if let Err(error) = writer.send(&answer).await {
                         return error.to_string();
                     }

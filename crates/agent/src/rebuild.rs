@@ -3,7 +3,10 @@
 //! It is done in a task of its own. How far it is stands in a file beside the epoch file before each step that can't be taken back,
 //! so that an agent that is started anew goes on with it; until it is done the mind leaves the server alone.
 
+mod backup_desk;
+mod folders;
 mod journal;
+mod mariadb;
 mod mysql;
 mod server;
 
@@ -17,6 +20,7 @@ use mmm_core::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+pub(crate) use self::backup_desk::BackupDesk;
 pub(crate) use self::journal::Journal;
 use self::journal::Phase;
 use crate::setup::Setup;

@@ -31,7 +31,7 @@ use crate::memory::{self, MemoryFile};
 use crate::peer_calls::PeerCalls;
 use crate::peer_port::{Askers, PeerPort};
 use crate::process_lane::ProcessLane;
-use crate::rebuild::{Journal, Rebuilds, journal_path};
+use crate::rebuild::{BackupDesk, Journal, Rebuilds, journal_path};
 use crate::reload::Files;
 use crate::salvage::{LogKeeper, SalvagePaths, TailDesk};
 use crate::server_steps::ServerLane;
@@ -176,10 +176,11 @@ impl Worker {
         let keeper = Arc::new(LogKeeper::load(&SalvagePaths::beside(&setup.epoch_path).log));
         let lanes = start_lanes(&current, pid_file, ordered, &events, Arc::clone(&keeper))?;
         let tails = TailDesk::new(keeper, setup.instance);
+        let backups = BackupDesk::new(current.clone(), setup.instance);
         let listener = Listener {
             setup: current.clone(),
             holder: Arc::clone(&holder),
-            peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), tails, events.clone()),
+            peers: PeerPort::new(setup.peers.keys(), Arc::clone(&askers), tails, backups, events.clone()),
             lines: LinePort::new(setup.host.clone(), rules, Arc::clone(&line_askers), events.clone()),
             desk: Desk {
                 events: events.clone(),

@@ -14,13 +14,27 @@ fn mysql(name: &str) -> Builder {
     builder.server_line("performance-schema = ON").server_line("plugin-load-add = mysql_clone.so")
 }
 
-/// The first master is lost with writes that the second never received, and comes back.
-fn diverged(builder: Builder) -> (Cluster, Record) {
-    let lab = Cluster::up(builder);
+fn mariadb(name: &str) -> Builder {
+    quick(name).append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MariaDb1011).gtid()
+}
+
+/// What an account needs for it beside the usual.
+fn grant(lab: &Cluster, flavour: Flavour) {
     let account = "mmm_agent@'192.168.8.%'";
-    lab.sql(M1, &format!("GRANT CLONE_ADMIN, BACKUP_ADMIN ON *.* TO {account}")).unwrap();
-    lab.sql(M1, &format!("GRANT SELECT ON performance_schema.* TO {account}")).unwrap();
+    let grants: &[&str] = match flavour {
+        Flavour::MySql97 => &["CLONE_ADMIN, BACKUP_ADMIN ON *.*", "SELECT ON performance_schema.*"],
+        _ => &["RELOAD, LOCK TABLES, REPLICATION MASTER ADMIN ON *.*"],
+    };
+    for privileges in grants {
+        lab.sql(M1, &format!("GRANT {privileges} TO {account}")).unwrap();
+    }
     lab.wait_replicated(M1, M2, SOON).unwrap();
+}
+
+/// The first master is lost with writes that the second never received, and comes back.
+fn diverged(builder: Builder, flavour: Flavour) -> (Cluster, Record) {
+    let lab = Cluster::up(builder);
+    grant(&lab, flavour);
     lab.expect_covered();
     let probe = lab.start_probe().unwrap();
     probe.wait_write(Moment::now(), SOON).unwrap();
@@ -79,9 +93,8 @@ fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
     .unwrap();
 }
 
-#[test]
-fn mysql_9_7_a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
-    let (lab, record) = diverged(mysql("rb_my_word"));
+fn by_a_word(builder: Builder, flavour: Flavour) {
+    let (lab, record) = diverged(builder, flavour);
     lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
     let only = only_on_the_old(&Judge::new(&lab, record));
     assert!(only.len() > 5, "{only:?}");
@@ -98,8 +111,19 @@ fn mysql_9_7_a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
 }
 
 #[test]
+fn mysql_9_7_a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
+    by_a_word(mysql("rb_my_word"), Flavour::MySql97);
+}
+
+#[test]
+fn a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
+    by_a_word(mariadb("rb_word"), Flavour::MariaDb1011);
+}
+
+#[test]
 fn mysql_9_7_with_diverged_clone_a_host_is_rebuilt_though_its_agent_is_killed_twice() {
-    let (lab, _) = diverged(mysql("rb_my_killed").append(ConfigFile::Three, "diverged clone"));
+    let (lab, _) =
+        diverged(mysql("rb_my_killed").append(ConfigFile::Three, "diverged clone"), Flavour::MySql97);
     // Wherever it is by then: the copy goes on in the server, is begun anew, or is whole.
     lab.wait_log(M1, Program::Agent, "Throwing the data of this host's server away", LONG).unwrap();
     lab.kill_agent_worker(M1).unwrap();
@@ -109,4 +133,17 @@ fn mysql_9_7_with_diverged_clone_a_host_is_rebuilt_though_its_agent_is_killed_tw
     lab.start(M1, Program::Agent).unwrap();
     lab.wait_log(M1, Program::Agent, "Going on with the rebuild of this host", SOON).unwrap();
     expect_rebuilt(&lab, &[]);
+}
+
+#[test]
+fn with_diverged_clone_a_host_is_rebuilt_though_its_agent_is_killed() {
+    let builder = mariadb("rb_killed").append(ConfigFile::Three, "diverged clone");
+    let (lab, _) = diverged(builder, Flavour::MariaDb1011);
+    // Before the exchange, in the middle of it, or behind it.
+    lab.wait_log(M1, Program::Agent, "Stopping the server", LONG).unwrap();
+    lab.kill_agent_worker(M1).unwrap();
+    start_when_asked(&lab);
+    expect_rebuilt(&lab, &[]);
+    let left = lab.exec(M1, &["find", "/var/lib/mysql", "-name", ".mmm-*"]).unwrap();
+    assert_eq!(left.stdout, "", "something is left behind");
 }

@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::peer_port::Askers;
+use crate::rebuild::BackupDesk;
 use crate::salvage::TailDesk;
 
 fn caller(purpose: Purpose) -> PeerInfo {
@@ -26,7 +27,13 @@ fn agent_of(host: &str) -> PeerInfo {
 fn peers() -> PeerPort {
     let (events, _inbox) = mpsc::channel(1);
     let known = [HostName::from("db2"), HostName::from("db3")];
-    PeerPort::new(&known, Arc::new(Askers::default()), TailDesk::of_nothing(), events)
+    PeerPort::new(
+        &known,
+        Arc::new(Askers::default()),
+        TailDesk::of_nothing(),
+        BackupDesk::of_nothing(),
+        events,
+    )
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::peer_port::{Askers, PeerPort};
+use crate::rebuild::BackupDesk;
 use crate::salvage::TailDesk;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -36,7 +37,13 @@ async fn listen(at: &str) -> Other {
     let address = port.local_addr().unwrap();
     let (events, inbox) = mpsc::channel(16);
     let askers = Arc::new(Askers::default());
-    let peers = PeerPort::new([&"db1".into()], Arc::clone(&askers), TailDesk::of_nothing(), events);
+    let peers = PeerPort::new(
+        [&"db1".into()],
+        Arc::clone(&askers),
+        TailDesk::of_nothing(),
+        BackupDesk::of_nothing(),
+        events,
+    );
     let serving = tokio::spawn(async move {
         loop {
             let (stream, _) = port.accept().await.unwrap();

@@ -37,6 +37,13 @@ pub(crate) struct Journal {
     /// The process of the server that the copy was made in: its pid, and when it was started.
     pub(crate) server: Option<(u32, std::time::Duration)>,
     pub(crate) pid_file: Option<PathBuf>,
+    /// Where the server of a copy that was made by a backup has its data.
+    pub(crate) data: Option<PathBuf>,
+    /// What such a copy has, and the past of the log that belongs to it.
+    pub(crate) gtid: Option<String>,
+    pub(crate) log_state: String,
+    /// Seconds between two attempts to reach the writer.
+    pub(crate) retry: u64,
     /// How it ended.
     pub(crate) end: Option<RebuildStage>,
 }
@@ -54,6 +61,10 @@ impl Journal {
             copy_before: None,
             server: None,
             pid_file: None,
+            data: None,
+            gtid: None,
+            log_state: String::new(),
+            retry: 60,
             end: None,
         }
     }

@@ -1,4 +1,5 @@
-//! With the clone plugin of `MySQL`: the server itself copies the other one, throws its own data away for it, and ends.
+//! With the clone plugin of `MySQL`: the server itself copies the other one, throws its own data away for it, and ends. A server of
+//! `MariaDB` has none: `mariadb` has its part of each phase.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use mmm_mysql::{Flavour, GtidUse, ReadOnlyOutcome, Repoint, ServerError, Session
 use tokio::time::{Instant, sleep};
 
 use super::journal::{Journal, Phase};
+use super::mariadb::is_mariadb;
 use super::{Trouble, Work};
 use crate::setup::Donor;
 
@@ -19,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FIRST_VERSION: Version = Version { major: 8, minor: 0, patch: 17 };
 
 impl Work {
-    fn donor(&self, journal: &Journal) -> Result<Donor, Trouble> {
+    pub(super) fn donor(&self, journal: &Journal) -> Result<Donor, Trouble> {
         let from = &journal.from;
         let text = || format!("this host's configuration has no agent_user and replication_user of '{from}'");
         self.setup().donors.get(from).cloned().ok_or_else(|| Trouble::Vain(text()))
@@ -34,11 +36,6 @@ impl Work {
             Trouble::Vain(format!("the writer's server does not let this host's agent in with the account of its own agent: {error}"))
         })?;
         check_versions(&own, &other)?;
-        if !own.has_performance_schema(QUICK).await.map_err(Trouble::vain)? {
-            return Err(Trouble::Vain(
-                "performance_schema is off here, and without it nobody can be told whether a copy is whole: start the server with performance_schema=ON".to_owned(),
-            ));
-        }
         if other.read_only(QUICK).await.map_err(Trouble::vain)? {
             return Err(Trouble::Vain(format!(
                 "the server of '{}' takes no writes: it is not the writer",
@@ -52,6 +49,14 @@ impl Work {
                 "the server's process can't be found by its pid file {}",
                 pid_file.display()
             )));
+        }
+        if is_mariadb(&own) {
+            return self.prepare_backup(journal, own, other).await;
+        }
+        if !own.has_performance_schema(QUICK).await.map_err(Trouble::vain)? {
+            return Err(Trouble::Vain(
+                "performance_schema is off here, and without it nobody can be told whether a copy is whole: start the server with performance_schema=ON".to_owned(),
+            ));
         }
         provide_plugin(&mut other, false).await?;
         provide_plugin(&mut own, true).await?;
@@ -69,6 +74,9 @@ impl Work {
     }
 
     pub(super) async fn copy(&self, journal: &mut Journal) -> Result<(), Trouble> {
+        if journal.gtid.is_some() {
+            return self.exchange(journal).await;
+        }
         let donor = self.donor(journal)?;
         // Without an answer the server may have ended with a whole copy: that is told when it is back.
         let Ok(mut own) = self.session().await else { return self.enter(journal, Phase::Start) };
@@ -172,6 +180,9 @@ impl Work {
         let donor = self.donor(journal)?;
         let mut own = self.session().await.map_err(Trouble::broken)?;
         close(&mut own).await?;
+        if journal.gtid.is_some() {
+            return self.attach_backup(journal, own).await;
+        }
         let status = own.clone_status(QUICK).await.map_err(Trouble::broken)?.unwrap_or_default();
         if !status.is_completed() || Some(&status.begun) == journal.copy_before.as_ref() {
             self.enter(journal, Phase::Copy)?;
@@ -202,7 +213,7 @@ impl Work {
 }
 
 /// Whatever its own configuration says.
-async fn close(own: &mut Session) -> Result<(), Trouble> {
+pub(super) async fn close(own: &mut Session) -> Result<(), Trouble> {
     match own.set_read_only(true, Duration::from_secs(1), QUICK).await.map_err(Trouble::broken)? {
         ReadOnlyOutcome::Done => Ok(()),
         ReadOnlyOutcome::LockHeld => Err(Trouble::Broken(
@@ -213,22 +224,20 @@ async fn close(own: &mut Session) -> Result<(), Trouble> {
 
 fn check_versions(own: &Session, other: &Session) -> Result<(), Trouble> {
     let (here, there) = (own.identity(), other.identity());
-    if here.flavour == Flavour::MariaDb || there.flavour == Flavour::MariaDb {
-        return Err(Trouble::Vain(
-            "the servers of MariaDB have no clone plugin, and rebuilding by mariadb-backup is not built yet: rebuild this host by hand".to_owned(),
-        ));
+    let series = |version: Version| (version.major, version.minor);
+    if here.flavour != there.flavour || series(here.version) != series(there.version) {
+        return Err(Trouble::Vain(format!(
+            "only a server of the same version can be copied: here is {}, the writer is {}",
+            here.version_text, there.version_text
+        )));
+    }
+    if here.flavour == Flavour::MariaDb {
+        return Ok(());
     }
     if here.version < FIRST_VERSION {
         return Err(Trouble::Vain(format!(
             "MySQL has the clone plugin since 8.0.17, and this server is {}",
             here.version_text
-        )));
-    }
-    let series = |version: Version| (version.major, version.minor);
-    if series(here.version) != series(there.version) {
-        return Err(Trouble::Vain(format!(
-            "the clone plugin copies only servers of its own version: here is {}, the writer is {}",
-            here.version_text, there.version_text
         )));
     }
     if !here.gtid || !there.gtid {

@@ -14,6 +14,8 @@ use crate::replica::Coordinates;
 /// The copy is whole, and nobody is there to start the server again after it.
 const ER_RESTART_SERVER_FAILED: u16 = 3707;
 
+const ER_BINLOG_MUST_BE_EMPTY: u16 = 1956;
+
 /// The last copy that a server made of another one, as it tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloneStatus {
@@ -162,6 +164,15 @@ impl Session {
         }
         let sql = format!("SET GLOBAL gtid_slave_pos = {}", quoted(applied));
         self.rows(doing, &sql, limit).await.map(drop)
+    }
+
+    /// Whether [`Session::set_gtid_history`] would be let; nothing is changed, since that is refused while the log holds anything.
+    pub async fn may_set_gtid_history(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let sql = "SET GLOBAL gtid_binlog_state = ''";
+        match self.rows("trying whether the past of the log may be set", sql, limit).await {
+            Err(error) if error.code() == Some(ER_BINLOG_MUST_BE_EMPTY) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     async fn log_has_transactions(&mut self, limit: Duration) -> Result<bool, ServerError> {
