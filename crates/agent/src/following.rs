@@ -123,7 +123,7 @@ impl ServerLane {
 
     /// Where several threads apply, their place is written down now and then only. With GTIDs it is not what replicas are told by.
     /// Stopping them would write it down too, but they would wait up to a minute for the rest of a transaction that arrived in part.
-    async fn wait_for_place(&mut self) -> Result<(), ServerError> {
+    pub(crate) async fn wait_for_place(&mut self) -> Result<(), ServerError> {
         let session = self.session().await?;
         if session.identity().gtid {
             return Ok(());

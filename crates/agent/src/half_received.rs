@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl ServerLane {
     /// Lets it go, which rolls it back, and leaves the applier stopped: receiving anew from the source starts that as well.
     pub(crate) async fn let_go_of_half(&mut self) -> Result<(), ServerError> {
+        // Where several threads apply, all may be applied long before that is told: as after a salvage.
+        self.wait_for_place().await?;
         let Some(status) = self.session().await?.replica_status(QUICK).await? else { return Ok(()) };
         let waits = status.applier_is_idle() && status.received != status.applied;
         if status.io != ThreadState::No || !waits {
