@@ -137,13 +137,21 @@ pub(crate) fn plan(random: &mut Random, rule: LeaseRule, begin: u64) -> (u64, Ve
 
 /// The course of events for which a rule about data is there; the other rules are met often enough by chance.
 pub(crate) fn data_plan(random: &mut Random, rule: DataRule, begin: u64) -> Option<Vec<(u64, Fault)>> {
-    let at = begin + random.between(0, 9_000);
+    let at = begin + random.between(0, 6_000);
     let fault = match rule {
+        // It falls back, acknowledges what nobody else has, and is gone.
+        DataRule::AcknowledgedIsProven => {
+            return Some(vec![
+                (at, cut(Node::Host(writing()), Node::Host(other()), 9_000)),
+                (at, cut(Node::Host(other()), Node::Host(writing()), 9_000)),
+                (at + random.between(4_000, 7_000), Fault::PowerOff { host: writing(), down: 15_000 }),
+            ]);
+        }
         // Its agent has the log.
         DataRule::TailsAreSalvaged => Fault::KillServer { host: writing(), down: 9_000 },
         // Nobody has the log, and of the others each got what it could.
         DataRule::ReceivedDecides => Fault::PowerOff { host: writing(), down: 15_000 },
-        DataRule::TheBlindWait | DataRule::AcknowledgedIsProven | DataRule::SurplusIsRecorded => return None,
+        DataRule::TheBlindWait | DataRule::SurplusIsRecorded => return None,
     };
     Some(vec![(at, fault)])
 }

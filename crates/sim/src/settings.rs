@@ -50,7 +50,7 @@ pub(crate) fn replication(random: &mut Random, options: &Options, candidates: us
     match options.left_out {
         Some(DataRule::TheBlindWait) => return (Replication::Told, true),
         Some(DataRule::AcknowledgedIsProven) => {
-            return (Replication::SemiSync { timeout, consistency: true }, outage);
+            return (Replication::SemiSync { timeout: 2_000, consistency: true }, false);
         }
         Some(_) => return (Replication::Told, false),
         None => {}
