@@ -127,7 +127,7 @@ fn each_rule_about_data_is_needed() {
 /// address that waited for an order which was never sent.
 #[test]
 fn no_data_is_lost_in_the_seeds_in_which_it_once_was() {
-    for seed in [6, 9, 17, 138, 920, 1147, 1170, 1258, 1870, 2136, 2189] {
+    for seed in [6, 9, 17, 138, 920, 1147, 1170, 1258, 1870, 2136, 2189, 4523, 5155, 10341] {
         assert_eq!(run(all_rules(seed, Sabotage::None)).violation, None, "seed {seed}");
     }
 }

@@ -253,7 +253,9 @@ impl Cluster {
             .or_else(|| self.salvage_from(&takeover, holder, last.as_ref()));
         let Some(slot) = self.slots.get_mut(role) else { return };
         if missed.is_some() {
-            slot.hold_from = missed.filter(|_| takeover == Takeover::Lost && holds);
+            // One that is asked for the end of its log may be gone again before it answers.
+            let compares = matches!(takeover, Takeover::Lost | Takeover::AskSource);
+            slot.hold_from = missed.filter(|_| compares && holds);
             slot.held = Held::default();
         }
         let how = match &takeover {
