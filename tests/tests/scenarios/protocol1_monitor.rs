@@ -223,6 +223,7 @@ fn the_role_moves_to_an_agent_of_2_2_1_and_back_and_away_from_a_crash() {
     lab.lap().expect_undisturbed(ID1);
 
     for (target, from, to) in [(M2, ID1, ID2), (M1, ID2, ID1)] {
+        lab.wait_write_by(from, Moment::now());
         let told = Moment::now();
         lab.tell(&["move_role", "writer", target]);
         lab.wait_write_by(to, told);

@@ -158,7 +158,7 @@ fn kill_host_that_runs_while_the_configuration_is_reloaded_is_called_once_and_co
     set_code(&cluster, "0");
     let mut lab = Sides::watch(cluster);
     lab.wait_covered(SOON).unwrap();
-    lab.lap();
+    settle(&mut lab);
     let reloader = Reloader::start(&lab, harmless(&lab));
     let off = lab.power_off(M1).unwrap();
     let first = lab.wait_write_by(ID2, off);

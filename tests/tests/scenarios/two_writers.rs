@@ -53,6 +53,7 @@ fn the_watcher_notices_two_writers() {
 fn a_planned_move_has_one_writer_at_every_moment() {
     let mut lab = Sides::up(sides("moved"));
     for (target, old, new) in [(M2, ID1, ID2), (M1, ID2, ID1)] {
+        lab.wait_write_by(old, Moment::now());
         let told = Moment::now();
         lab.tell(&["move_role", "writer", target]);
         lab.wait_write_by(new, told);
