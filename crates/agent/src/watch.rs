@@ -31,6 +31,8 @@ const ASK_MORE_EVERY: u32 = 4;
 const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// A server that asks a name server which is away lets somebody new in only after that gave up.
 pub(crate) const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
+/// A process that ends closes its connections first, and is gone shortly after.
+const GONE_WITHIN: Duration = Duration::from_millis(50);
 /// Pause between two attempts to reach a server that is not there.
 const LOOK_FOR_IT_EVERY: Duration = Duration::from_millis(100);
 
@@ -52,6 +54,8 @@ pub(crate) struct ServerWatch {
     /// Only where there are no GTIDs.
     places: LogPlaces,
     keeper: Arc<LogKeeper>,
+    /// The server that was last talked to, as long as its end has not been told.
+    process: Option<ProcessHandle>,
 }
 
 /// Why a connection is not kept any longer.
@@ -88,6 +92,7 @@ impl ServerWatch {
             receiving: None,
             places: LogPlaces::new(now.replication.clone()),
             keeper,
+            process: None,
         }
     }
 
@@ -170,8 +175,27 @@ impl ServerWatch {
         }
     }
 
+    /// Whether the server that was talked to is gone, of which a closed connection tells before its process has ended.
+    async fn is_gone(&mut self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let gone = timeout(GONE_WITHIN, process.exited()).await.is_ok();
+        if gone {
+            self.process = None;
+            self.keeper.see_end();
+        }
+        gone
+    }
+
+    async fn end_of_connection(&mut self) -> Ended {
+        if self.is_gone().await { Ended::ProcessGone } else { Ended::Ask }
+    }
+
     async fn keep(&mut self, mut session: Session, asked: Moment) -> Ended {
-        let process = self.find_process(&session);
+        // One that was started again before anybody found it missing is another one all the same.
+        if self.is_gone().await {
+            self.say(ServerView::Gone, asked).await;
+        }
+        self.process = self.find_process(&session);
         // It may have been open in between.
         self.places.forget_end();
         if let Err(error) = self.keeper.ask(&mut session, SILENT_AFTER).await {
@@ -198,15 +222,12 @@ impl ServerWatch {
                     self.say(ServerView::Refusing, asked).await;
                     sleep(SILENT_AFTER).await;
                 }
-                Err(_) => return Ended::Ask,
+                Err(_) => return self.end_of_connection().await,
             }
             turn = if everything { 1 } else { turn + 1 };
             tokio::select! {
-                () = process_ended(process.as_ref()) => {
-                    self.keeper.see_end();
-                    return Ended::ProcessGone;
-                }
-                () = connection_closed(closed.as_ref()) => return Ended::Ask,
+                () = process_ended(self.process.as_ref()) => return self.end_of_connection().await,
+                () = connection_closed(closed.as_ref()) => return self.end_of_connection().await,
                 () = self.events.closed() => return Ended::Over,
                 Ok(()) = self.setup.changed() => if self.follow() {
                     return Ended::Ask;

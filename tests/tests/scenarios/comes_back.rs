@@ -9,9 +9,8 @@ use mmm_lab::{Builder, M1, M2, Program};
 use crate::cluster::{ID1, ID2};
 use crate::sides::{Sides, quick_sides, sides};
 
-/// How long a server that comes back may be open, out of every client's reach: less than a second, where the machine that all of this
-/// runs on does not stand still itself.
-const OPEN: Duration = Duration::from_secs(2);
+/// How long a server that comes back may be open, out of every client's reach.
+const OPEN: Duration = Duration::from_secs(1);
 
 /// What a my.cnf without `read_only = 1` amounts to.
 fn open_servers(builder: Builder) -> Builder {
