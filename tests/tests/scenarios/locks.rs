@@ -183,7 +183,7 @@ fn a_replica_locked_by_a_client(name: &str, gtid: bool) {
     lab.wait_follows(free, M2, SOON);
     let (writer, follower) = (first.end - killed, Moment::now() - first.end);
     eprintln!("{name}: writer after {writer:?}, the other replica after {follower:?}");
-    assert!(writer < Duration::from_secs(4) && follower < Duration::from_secs(8), "{writer:?}, {follower:?}");
+    assert!(writer < Duration::from_secs(2) && follower < Duration::from_secs(3), "{writer:?}, {follower:?}");
     thread::sleep(Duration::from_secs(2));
     assert_eq!(lab.holders(WRITER).unwrap(), [M2]);
     session.end();
