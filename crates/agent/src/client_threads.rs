@@ -1,5 +1,6 @@
 //! Ends the connections of clients to the server on this host.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mmm_mysql::{Flavour, ServerError, Session};
@@ -21,6 +22,7 @@ pub(crate) struct Ended {
     pub(crate) of: usize,
     /// The first of those that were ended, for the log.
     pub(crate) names: Vec<String>,
+    pub(crate) ids: BTreeSet<u64>,
 }
 
 impl Ended {
@@ -44,7 +46,7 @@ pub(crate) async fn end_client_threads(
     let own: Vec<&str> = own_users.iter().map(String::as_str).collect();
     let threads = session.client_threads(&own, QUICK.min(limit)).await?;
     let of = threads.len();
-    let mut ended = Ended { done: 0, spared: 0, of, names: Vec::new() };
+    let mut ended = Ended { done: 0, spared: 0, of, names: Vec::new(), ids: BTreeSet::new() };
     for thread in threads {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -53,6 +55,7 @@ pub(crate) async fn end_client_threads(
         match session.kill(thread.id, QUICK.min(left)).await {
             Ok(()) => {
                 ended.done += 1;
+                ended.ids.insert(thread.id);
                 if ended.names.len() < NAMES_MAX {
                     ended.names.push(format!("{} of '{}' from {}", thread.id, thread.user, thread.host));
                 }

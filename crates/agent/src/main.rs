@@ -5,6 +5,7 @@ mod addresses;
 mod approach;
 mod client_threads;
 mod clock;
+mod closing;
 mod diverged;
 mod doctor;
 mod epoch_file;

@@ -7,14 +7,13 @@ use std::time::Duration;
 use mmm_core::following::Running;
 use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
 use mmm_mysql::{
-    Account, Coordinates, Endpoint, ErrorKind, Flavour, ReadOnlyOutcome, ReplicaStatus, ServerError, Session,
-    ThreadState, WaitOutcome,
+    Account, Coordinates, Endpoint, ErrorKind, Flavour, ReplicaStatus, ServerError, Session, ThreadState,
+    WaitOutcome,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::client_threads::end_client_threads;
 use crate::pace::Pace;
 use crate::salvage::{Salvage, SalvagePaths};
 use crate::setup::Setup;
@@ -23,15 +22,10 @@ use crate::watch::LOGIN_PATIENCE;
 
 /// A single statement that needs no lock.
 pub(crate) const QUICK: Duration = Duration::from_secs(2);
-/// How long a waiting `SET read_only` may make writes queue behind it.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
 /// Starting and stopping replication waits for what its threads are doing.
 pub(crate) const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
 /// One turn of waiting for replication: no more urgent step waits longer than this for its turn.
 pub(crate) const TURN: Duration = Duration::from_millis(500);
-/// Ending client threads, however many there are.
-const END_LIMIT: Duration = Duration::from_secs(3);
 /// An applier with nothing to do stops at once; a new writer waits for this.
 const STILL_LIMIT: Duration = Duration::from_millis(500);
 /// A connection that is used this often outlasts any sensible `wait_timeout`.
@@ -180,7 +174,8 @@ impl ServerLane {
                 Ok(outcome)
             }
             Step::ReadPosition => self.read_position().await,
-            Step::EndClients | Step::EndWriters => self.end_clients().await,
+            Step::EndClients => self.end_clients().await,
+            Step::EndWriters => self.end_writers().await,
             Step::FetchTail(order) => self.fetch_tail(order).await,
             Step::ApplyTail(order) => self.apply_tail(order).await,
             Step::CatchUp(takeover) => Ok(match self.catch_up(takeover).await? {
@@ -214,13 +209,6 @@ impl ServerLane {
         }
     }
 
-    async fn set_read_only(&mut self, on: bool) -> Result<StepOutcome, ServerError> {
-        Ok(match self.session().await?.set_read_only(on, LOCK_WAIT, READ_ONLY_LIMIT).await? {
-            ReadOnlyOutcome::Done => StepOutcome::Done,
-            ReadOnlyOutcome::LockHeld => StepOutcome::LockHeld,
-        })
-    }
-
     /// A stop that takes long is left to the server: a more urgent step is not to wait for it.
     async fn receive_anew(&mut self) -> Result<StepOutcome, ServerError> {
         self.session().await?.stop_receiving(QUICK).await?;
@@ -234,19 +222,6 @@ impl ServerLane {
             // Without a binary log there is no position, and nobody replicates from here.
             None => StepOutcome::Done,
         })
-    }
-
-    async fn end_clients(&mut self) -> Result<StepOutcome, ServerError> {
-        let own_users = self.own_users.clone();
-        let threads = end_client_threads(self.session().await?, &own_users, END_LIMIT).await?;
-        if !threads.all() {
-            let text = format!("only {} of {} were ended in time", threads.done, threads.of);
-            return Ok(StepOutcome::Failed(text));
-        }
-        if threads.done > 0 {
-            tracing::info!("{}", threads.describe());
-        }
-        Ok(StepOutcome::Done)
     }
 
     async fn catch_up(&mut self, takeover: &Takeover) -> Result<StepOutcome, ServerError> {

@@ -45,7 +45,9 @@ impl AgentMind {
     /// A step on the server begins or has ended well.
     pub(super) fn note_closing(&mut self, step: &Step, ended: bool) {
         match step {
-            Step::CloseWrites if !ended && self.closing == Closing::Settled => self.closing = Closing::Tried,
+            Step::CloseWrites | Step::EndWriters if !ended && self.closing == Closing::Settled => {
+                self.closing = Closing::Tried;
+            }
             Step::CloseWrites | Step::OpenWrites if ended => self.closing = Closing::Settled,
             _ => {}
         }
@@ -60,7 +62,7 @@ impl AgentMind {
 
     /// The attempt was given up: the server takes writes again.
     pub(super) fn reopen_after_attempt(&mut self, now: Moment, step: &Step) {
-        if *step == Step::CloseWrites && self.server.is_up() {
+        if matches!(step, Step::CloseWrites | Step::EndWriters) && self.server.is_up() {
             self.believe_from = now;
             self.server = ServerView::Up { writable: true };
         }

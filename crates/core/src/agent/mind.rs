@@ -414,9 +414,12 @@ impl AgentMind {
                 self.reopen_after_attempt(now, step);
                 self.lock_rounds += 1;
                 self.retry_at.insert(lane, now + LOCK_PAUSE);
+                let attempt = match self.settings.max_kill_retries {
+                    most if self.lock_rounds <= most => format!("attempt {} of {most}", self.lock_rounds),
+                    _ => "also while clients are being ended".to_owned(),
+                };
                 let text = format!(
-                    "Somebody holds a lock that keeps the server from becoming read-only (attempt {} of {})",
-                    self.lock_rounds, self.settings.max_kill_retries
+                    "Somebody holds a lock that keeps the server from becoming read-only ({attempt})"
                 );
                 actions.push(AgentAction::Log(LogLevel::Warn, text.clone()));
                 self.problem.insert(lane, text);

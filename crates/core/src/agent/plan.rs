@@ -167,7 +167,7 @@ impl AgentMind {
         )
     }
 
-    /// A server that cannot be spoken to loses its address first; one that can is closed, read and emptied before.
+    /// A server that cannot be spoken to loses its address first; one that can is closed and emptied before.
     fn may_drop_writer(&self) -> bool {
         if self.memory.fencing.is_some() {
             return true;
@@ -175,7 +175,7 @@ impl AgentMind {
         match self.server {
             ServerView::Up { writable } => {
                 let still_opening = matches!(self.busy.get(&Lane::Server), Some(Step::OpenWrites));
-                !writable && !still_opening && !self.position_due && !self.clients_due
+                !writable && !still_opening && !self.clients_due
             }
             ServerView::Unknown | ServerView::Silent { .. } | ServerView::Refusing | ServerView::Gone => true,
         }
@@ -187,8 +187,12 @@ impl AgentMind {
             // A server that is started again may open itself.
             return (writable && self.addresses.is_some()).then_some(Step::CloseWrites);
         }
-        self.next_write_step(now, writable)
-            .or_else(|| self.next_step_after_standing_still(now))
+        let step = self.next_write_step(now, writable);
+        if !writable && self.position_due && self.memory.fencing.is_none() {
+            // Nothing comes before the place at which this writer stopped, and that is known when its address is off.
+            return step;
+        }
+        step.or_else(|| self.next_step_after_standing_still(now))
             .or_else(|| self.next_following_step(now))
             .or_else(|| self.next_replication_step())
             .or_else(|| self.approach.clone().map(|(id, _, reach)| Step::Approach(id, reach)))
@@ -226,10 +230,12 @@ impl AgentMind {
             let impatient = self.lock_rounds >= self.patience();
             return Some(if impatient { Step::EndWriters } else { Step::CloseWrites });
         }
-        if self.position_due && self.memory.fencing.is_none() {
-            return Some(if self.must_stand_still() { Step::StopApplying } else { Step::ReadPosition });
+        if self.clients_due {
+            return Some(Step::EndClients);
         }
-        self.clients_due.then_some(Step::EndClients)
+        // Read-only does not hold everybody back: on MariaDB privileged accounts write on until they are ended and can't come back.
+        (self.position_due && self.memory.fencing.is_none() && !self.holds_writer_address())
+            .then(|| if self.must_stand_still() { Step::StopApplying } else { Step::ReadPosition })
     }
 
     /// Rounds of patience with those who hold locks: none when the lease runs out.

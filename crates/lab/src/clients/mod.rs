@@ -40,7 +40,7 @@ pub(crate) const ACCOUNTS: u32 = 12;
 pub(crate) const BALANCE: i64 = 1000;
 /// Numbers of a client; those of different clients and runs never meet.
 const NUMBERS_PER_CLIENT: u64 = 10_000_000;
-const CLIENTS_PER_RUN: u64 = 50;
+const CLIENTS_PER_RUN: u64 = 5_000;
 
 /// What the clients need in the schema `lab`, one statement a line.
 pub(crate) fn tables() -> String {

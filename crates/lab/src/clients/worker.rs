@@ -11,7 +11,7 @@ use std::time::Duration;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::NUMBERS_PER_CLIENT;
 use super::deed::{Deed, Done};
@@ -47,7 +47,13 @@ impl ClientWorker {
                 let first = self.first + u64::try_from(index).unwrap_or_default() * NUMBERS_PER_CLIENT;
                 let (target, record, every) = (self.target.clone(), record.clone(), self.every);
                 let told = Arc::clone(&told);
-                clients.spawn(async move { client(&target, first, every, &record, &told).await });
+                // Not all at the same moment: logins of a thousand at once would take longer than they wait.
+                let place = u32::try_from(index).unwrap_or_default();
+                let later = every * place / u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+                clients.spawn(async move {
+                    sleep(later).await;
+                    client(&target, first, every, &record, &told).await
+                });
             }
             while let Some(ended) = clients.join_next().await {
                 ended.map_err(|error| LabError::Other(format!("a client ended: {error}")))??;

@@ -208,11 +208,11 @@ fn an_epoch_is_given_back_only_when_nothing_of_it_is_left_and_that_is_on_disk() 
     let mut fixture = Fixture::writing_with(&["db2"]);
     fixture.release();
     fixture.end(&Step::CloseWrites, StepOutcome::Done);
-    fixture.end(&Step::ReadPosition, StepOutcome::Position(position()));
     fixture.end(&Step::EndClients, StepOutcome::Done);
+    fixture.end(&Step::DropAddress(writer()), StepOutcome::Done);
     assert_eq!(fixture.released(), Epoch::NONE);
     fixture.epoch_file = Disk::Slow;
-    fixture.end(&Step::DropAddress(writer()), StepOutcome::Done);
+    fixture.end(&Step::ReadPosition, StepOutcome::Position(position()));
     assert_eq!(fixture.released(), Epoch::NONE);
     fixture.write_epoch_file();
     assert_eq!((fixture.released(), fixture.status().lease.held), (epoch(1), None));
@@ -241,7 +241,7 @@ fn a_writer_of_2_2_1_goes_on_with_epoch_0_for_ever_and_gives_back_in_order() {
     assert_eq!(fixture.status().lease.held.unwrap().epoch, Epoch::NONE);
     fixture.release();
     let done = fixture.run();
-    assert_eq!(done, [Step::CloseWrites, Step::ReadPosition, Step::EndClients, Step::DropAddress(writer())]);
+    assert_eq!(done, [Step::CloseWrites, Step::EndClients, Step::DropAddress(writer()), Step::ReadPosition]);
     assert_eq!(fixture.status().released_at, Some((Epoch::NONE, position())));
     assert_eq!(fixture.status().lease.held, None);
 }

@@ -117,7 +117,7 @@ fn a_status_that_is_repeated_changes_nothing_and_is_answered_at_once() {
 fn the_answer_to_a_status_without_the_writer_role_comes_when_nothing_of_it_is_left() {
     let mut fixture = Fixture::writer_by_lines();
     let asker = fixture.status_line(&[reader()]);
-    for step in [Step::CloseWrites, Step::ReadPosition, Step::EndClients, Step::DropAddress(writer())] {
+    for step in [Step::CloseWrites, Step::EndClients, Step::DropAddress(writer()), Step::ReadPosition] {
         assert_eq!((fixture.steps.as_slice(), fixture.answer_to(asker)), (&[step.clone()][..], None));
         let outcome =
             if step == Step::ReadPosition { StepOutcome::Position(position()) } else { StepOutcome::Done };

@@ -120,7 +120,7 @@ impl Cluster {
         );
         let mut clients = Line::new(
             format!(
-                "the final position of '{from}' is read, its clients are ended, its address goes off, it gives its epoch back"
+                "the clients of '{from}' are ended, its address goes off, its final position is read, it gives its epoch back"
             ),
             None,
         );
