@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use mmm_lab::{
-    Builder, Clients, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Program, Tolerance, wait_for,
+    Builder, Clients, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Moment, Program, Tolerance, wait_for,
 };
 
 use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
-use crate::replicas::R1;
+use crate::replicas::{R1, R2, REPLICAS};
 
 /// A pair and a replica that may become the writer.
 fn with_candidate(builder: Builder) -> Builder {
@@ -39,7 +39,7 @@ impl Cluster {
 fn the_replica_has_more(builder: Builder) {
     let lab = Cluster::up_with_candidate(builder);
     let clients = lab.start_clients(&Load::default()).unwrap();
-    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     lab.cut(M1, M2, Manner::Drop).unwrap();
     std::thread::sleep(Duration::from_millis(700));
@@ -54,10 +54,8 @@ fn the_replica_has_more(builder: Builder) {
         lab.wait_follows(master, R1, Duration::from_secs(30));
     }
     clients.stop().unwrap();
-    let unsent = Tolerance::UnsentTail {
-        server_id: ID1,
-        since: mmm_lab::Moment::from_micros(killed.micros() - 300_000),
-    };
+    let unsent =
+        Tolerance::UnsentTail { server_id: ID1, since: Moment::from_micros(killed.micros() - 300_000) };
     let judgement = lab.judge_clients(&[M2, R1], unsent, SOON).unwrap();
     eprint!("{judgement}");
     assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
@@ -82,7 +80,7 @@ fn mysql_9_7_a_replica_that_has_received_more_than_the_other_master_becomes_the_
 fn both_masters_gone(builder: Builder) {
     let lab = Cluster::up_with_candidate(builder);
     let clients = lab.start_clients(&Load::default()).unwrap();
-    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
     lab.kill(M2, Program::Server).unwrap();
     clients.stop().unwrap();
     lab.wait_replicated(M1, R1, SOON).unwrap();
@@ -104,7 +102,7 @@ fn both_masters_gone(builder: Builder) {
         if answer.starts_with("OK") { Ok(()) } else { Err(answer) }
     })
     .unwrap();
-    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
     lab.wait_follows(M2, M1, Duration::from_secs(30));
     lab.wait_follows(R1, M1, Duration::from_secs(30));
     clients.stop().unwrap();
@@ -128,7 +126,7 @@ fn outage_of_everything(builder: Builder) -> (Cluster, Clients) {
     let lab = Cluster::up(builder.append(ConfigFile::Monitor, QUICK_CHECKS));
     lab.wait_covered(SOON).unwrap();
     let clients = lab.start_clients(&Load::default()).unwrap();
-    clients.wait_by(ID1, mmm_lab::Moment::now(), SOON).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
     lab.cut(M1, M2, Manner::Drop).unwrap();
     std::thread::sleep(Duration::from_millis(700));
     for host in [M1, M2, MON] {
@@ -193,4 +191,54 @@ fn after_an_outage_of_everything_the_operator_may_go_on_without_the_last_writer(
         show.hosts[M2].roles.iter().any(|role| role.starts_with("writer"))
     })
     .unwrap();
+}
+
+/// A replica that could take the role has lost its power when the writer's host does: whoever is left takes it, one after the other, and the
+/// record says who was missing.
+fn with_whoever_is_left(builder: Builder) {
+    let candidates = REPLICAS.map(|host| format!("<host {host}>\n    candidate yes\n</host>\n")).concat();
+    let lab = Cluster::with_replicas(
+        builder.replicas(2).append(ConfigFile::Monitor, QUICK_CHECKS).append(ConfigFile::Three, &candidates),
+    );
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
+    lab.power_off(R1).unwrap();
+    lab.wait_show("one replica lost", SOON, |show| show.state(R1) == "HARD_OFFLINE").unwrap();
+    lab.expect_covered();
+    let lost = lab.power_off(M1).unwrap();
+    let first = clients.wait_by(lab.id_of(M2), lost, SOON).unwrap();
+    eprintln!("first write on the other master {:?} after the loss", first.end - lost);
+    lab.wait_follows(R2, M2, SOON);
+    let told = lab.tell(&["history", "last"]);
+    eprintln!("{told}");
+    assert!(told.lines().any(|line| line.contains(R1) && line.contains("HARD_OFFLINE")), "{told}");
+    lab.expect_covered();
+    clients.wait_by(lab.id_of(M2), Moment::now(), SOON).unwrap();
+    clients.stop().unwrap();
+    lab.wait_replicated(M2, R2, SOON).unwrap();
+    let killed = lab.kill(M2, Program::Server).unwrap();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    let first = clients.wait_by(lab.id_of(R2), killed, SOON).unwrap();
+    eprintln!("first write on the replica that is left {:?} after the kill", first.end - killed);
+    lab.start(M2, Program::Server).unwrap();
+    lab.wait_follows(M2, R2, Duration::from_secs(30));
+    lab.reboot(R1).unwrap();
+    lab.start_enabled(R1).unwrap();
+    lab.wait_follows(R1, R2, Duration::from_secs(30));
+    clients.stop().unwrap();
+    let since = Moment::from_micros(lost.micros() - 1_000_000);
+    let unsent = Tolerance::UnsentTail { server_id: ID1, since };
+    let judgement = lab.judge_clients(&[M2, R2], unsent, SOON).unwrap();
+    eprint!("{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+}
+
+#[test]
+fn a_dead_candidate_keeps_nobody_else_from_the_role() {
+    with_whoever_is_left(quick("pick_left").gtid());
+}
+
+#[test]
+fn mysql_9_7_a_dead_candidate_keeps_nobody_else_from_the_role() {
+    with_whoever_is_left(quick("pick_my_left").gtid().server(Flavour::MySql97));
 }
