@@ -121,7 +121,7 @@ fn target(setup: &Setup) -> (PathBuf, String) {
 async fn save(setup: &Setup, surplus: &Surplus) -> Result<Saved> {
     let mut session = Session::connect(&setup.server, &setup.account, SERVER_LIMIT).await?;
     let home = session.log_home(SERVER_LIMIT).await?;
-    let LogHome { index, data } = home.context("the server keeps no binary log")?;
+    let LogHome { index, data, .. } = home.context("the server keeps no binary log")?;
     let (server_id, pid_file) = (session.identity().server_id, session.identity().pid_file.clone());
     session.close().await;
     let (folder, name) = target(setup);

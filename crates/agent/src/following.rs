@@ -23,6 +23,8 @@ const CONNECTED_LOOKS: u32 = 5;
 /// Errors of a login that the source refuses: access denied, in three ways, a host that is not allowed, a password that is
 /// expired, an account that is locked, and logins without TLS where it is demanded.
 const LETS_NOBODY_IN: [u32; 8] = [1044, 1045, 1130, 1698, 1862, 2061, 3118, 3159];
+/// The source's word for everything that keeps it from sending its log.
+const CANT_READ_ITS_LOG: u32 = 1236;
 /// A new writer's clients wait for this, so it is rather left out.
 const NOTE_LIMIT: Duration = Duration::from_millis(500);
 /// What writing a place down may take itself.
@@ -40,6 +42,7 @@ pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bo
         slave_pos: progress(&gtid.binlog_state, &gtid.slave_pos),
         unreached: unreached(&channel.status),
         applier_error: applier_error(&channel.status),
+        stopped_at: stopped_at(channel),
     }
 }
 
@@ -54,6 +57,14 @@ fn unreached(status: &ReplicaStatus) -> Option<Unreached> {
     // Servers put in front how often they have tried, which would be news at each look.
     let text = text.rsplit_once("essage: ").map_or(text.as_str(), |(_, message)| message);
     Some(Unreached { text: format!("{text} ({code})"), refused: LETS_NOBODY_IN.contains(code) })
+}
+
+/// How far a receiver had come that its source can't send any more to. By GTID the source finds the place where it goes on itself.
+pub(crate) fn stopped_at(channel: &Channel) -> Option<LogPosition> {
+    let status = &channel.status;
+    let (code, _) = status.io_error.as_ref().filter(|_| status.io == ThreadState::No)?;
+    let is_meant = channel.gtid == GtidUse::No && *code == CANT_READ_ITS_LOG;
+    status.received.as_ref().filter(|_| is_meant).map(position)
 }
 
 fn applier_error(status: &ReplicaStatus) -> Option<String> {

@@ -37,6 +37,7 @@ mod setup;
 mod source_position;
 mod stand_in;
 mod survey;
+mod torn;
 mod watch;
 mod watchdog;
 mod worker;

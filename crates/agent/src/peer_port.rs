@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mmm_core::following::TearRequest;
 use mmm_core::rebuild::BackupRequest;
 use mmm_core::salvage::TailRequest;
 use mmm_core::{AgentEvent, HostName, PeerAnswer, PeerRequest};
@@ -65,6 +66,7 @@ enum Asked {
     OfTheMind(PeerRequest),
     ForTheLog(TailRequest),
     ForABackup(BackupRequest),
+    ForATear(TearRequest),
 }
 
 /// Who may call, and how often at a time.
@@ -128,7 +130,7 @@ impl PeerPort {
         loop {
             let request = match timeout(IDLE_LIMIT, reader.next::<Asked>()).await {
                 Ok(Ok(Some(Asked::OfTheMind(request)))) => request,
-                Ok(Ok(Some(Asked::ForTheLog(_) | Asked::ForABackup(_)))) if !at_home => {
+                Ok(Ok(Some(Asked::ForTheLog(_) | Asked::ForABackup(_) | Asked::ForATear(_)))) if !at_home => {
                     return "it asked for data from an address that is not its host's".to_owned();
                 }
                 Ok(Ok(Some(Asked::ForTheLog(request)))) => {
@@ -140,6 +142,13 @@ impl PeerPort {
                 }
                 Ok(Ok(Some(Asked::ForABackup(request)))) => {
                     let answer = self.backups.answer(from, request).await;
+                    if let Err(error) = writer.send(&answer).await {
+                        return error.to_string();
+                    }
+                    continue;
+                }
+                Ok(Ok(Some(Asked::ForATear(request)))) => {
+                    let answer = self.tails.torn_end(request).await;
                     if let Err(error) = writer.send(&answer).await {
                         return error.to_string();
                     }

@@ -9,6 +9,7 @@ mod log_keeper;
 mod own_server;
 mod serve;
 mod silence;
+mod torn;
 mod turn;
 
 use std::path::{Path, PathBuf};

@@ -18,6 +18,7 @@ use crate::pace::Pace;
 use crate::salvage::{Salvage, SalvagePaths};
 use crate::setup::Setup;
 use crate::source_position::final_position_of;
+use crate::torn::TearDesk;
 use crate::watch::LOGIN_PATIENCE;
 
 /// A single statement that needs no lock.
@@ -41,6 +42,7 @@ pub(crate) struct ServerLane {
     pub(crate) events: mpsc::Sender<AgentEvent>,
     pub(crate) setup: watch::Receiver<Arc<Setup>>,
     pub(crate) salvage: Salvage,
+    pub(crate) tear: TearDesk,
     pace: Pace,
     session: Option<Session>,
     /// One that is being made.
@@ -65,6 +67,7 @@ impl ServerLane {
             replication: now.replication_at.clone(),
             events,
             salvage: Salvage::new(SalvagePaths::beside(&now.epoch_path)),
+            tear: TearDesk::default(),
             setup,
             pace: Pace::default(),
             session: None,
@@ -199,6 +202,7 @@ impl ServerLane {
             Step::Approach(_, reach) => self.approach(reach.as_deref()).await,
             Step::Follow { source, start } => self.follow(source, *start).await,
             Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,
+            Step::GoPastTear { start } => self.go_past_tear(*start).await,
             Step::SetSemiSync { side, on } => {
                 done(self.session().await?.set_semi_sync(*side, *on, QUICK).await)
             }

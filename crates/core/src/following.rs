@@ -4,6 +4,8 @@
 //! Nothing is guessed: a replica whose place in the new writer's log is not known for certain stays where it is, and
 //! the reason is told.
 
+mod torn;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::lease::Epoch;
 use crate::message::LogPosition;
 use crate::names::HostName;
+
+pub use torn::{Passing, TearAnswer, TearRequest, TornEnd, TornPlace, judge_torn};
 
 /// A server as another one's replication names it. The host is what was configured: mostly an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod event;
 mod gtid;
 mod index;
 mod tail;
+mod torn;
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ pub use event::{BinlogEvent, BinlogReader, LogFormat};
 pub use gtid::LogGtid;
 pub use index::log_files;
 pub use tail::{Tail, TailError, TailPiece, find_tail};
+pub use torn::{Torn, TornError, torn_end};
 
 use boundary::Boundary;
 

@@ -234,6 +234,7 @@ impl World {
             Step::EndClients
             | Step::Follow { .. }
             | Step::LeaveGtid { .. }
+            | Step::GoPastTear { .. }
             | Step::SetSemiSync { .. }
             | Step::ReceiveAnew
             | Step::FetchTail(_)

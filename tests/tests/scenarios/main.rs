@@ -59,6 +59,7 @@ mod sides;
 mod state_files;
 mod steps;
 mod tls;
+mod torn_log;
 mod tutorial;
 mod two_writers;
 mod useless;

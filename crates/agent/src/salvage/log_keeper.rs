@@ -30,6 +30,9 @@ pub(crate) struct KeptLog {
 pub(crate) struct Home {
     pub(crate) index: PathBuf,
     pub(crate) data: PathBuf,
+    /// Each transaction is on the disk before it counts.
+    #[serde(default)]
+    pub(crate) synced: bool,
 }
 
 /// Whether a server runs.
@@ -95,7 +98,7 @@ impl LogKeeper {
         let log = KeptLog {
             server_id: identity.server_id,
             server_uuid: identity.uuid.clone(),
-            home: home.map(|home| Home { index: home.index, data: home.data }),
+            home: home.map(|home| Home { index: home.index, data: home.data, synced: home.synced }),
             pid_file: identity.pid_file.clone(),
         };
         let is_news = {

@@ -41,6 +41,10 @@ impl TailDesk {
         Self::new(Arc::new(LogKeeper::load(std::path::Path::new("/none"))), 1)
     }
 
+    pub(super) fn log(&self) -> Option<KeptLog> {
+        self.keeper.log()
+    }
+
     pub(crate) async fn answer(&self, from: &HostName, request: TailRequest) -> TailAnswer {
         match self.keeper.life().await {
             Life::Dead => {}

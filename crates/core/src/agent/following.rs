@@ -13,7 +13,7 @@ use super::step::{Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::following::{How, Junction, Running, ServerAddress, Source};
 use crate::lease::Epoch;
-use crate::message::{Astray, ServerView, Takeover};
+use crate::message::{Astray, LogPosition, ServerView, Takeover};
 use crate::moment::Moment;
 use crate::state::HostState;
 
@@ -42,6 +42,8 @@ pub struct ReplicaView {
     pub unreached: Option<Unreached>,
     /// Why nothing is applied, where that ended with an error.
     pub applier_error: Option<String>,
+    /// How far its receiver had come when its source told it that its log can't be read on.
+    pub stopped_at: Option<LogPosition>,
 }
 
 /// What came of the last attempt of a replica to reach its source.
@@ -56,7 +58,7 @@ pub struct Unreached {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FollowingMemory {
     /// The threads as they were before a repointing that may have stopped them.
-    stopped: Option<Running>,
+    pub(super) stopped: Option<Running>,
     /// The channel goes by GTID for a while only, since it had applied this.
     through: Option<String>,
     /// The applying thread was stopped for the replicas.
@@ -106,6 +108,7 @@ impl AgentMind {
         if self.is_there() == Some(true) {
             self.following.astray = None;
         }
+        self.tend_torn();
         let by_file = self.view().is_some_and(|view| !view.by_gtid);
         if by_file && self.memory.following.stopped.is_none() {
             // Somebody has set it back by hand, or nothing came of it.
@@ -119,13 +122,18 @@ impl AgentMind {
         known.then_some(self.memory.reached_source)
     }
 
-    fn view(&self) -> Option<&ReplicaView> {
+    pub(super) fn view(&self) -> Option<&ReplicaView> {
         self.following.view.as_ref()
     }
 
     fn is_there(&self) -> Option<bool> {
         let (source, view) = (self.following.source.as_ref()?, self.view()?);
         Some(source.is_at(&view.source, view.source_id))
+    }
+
+    pub(super) fn is_to_follow_another(&self) -> bool {
+        let source = self.following.source.as_ref().filter(|source| source.host != self.settings.host);
+        source.is_some() && self.is_there() != Some(true)
     }
 
     /// Only a host that has nothing to do with the writer role follows.
@@ -181,7 +189,8 @@ impl AgentMind {
     }
 
     pub(super) fn note_following(&mut self, step: &Step) {
-        if let Step::Follow { start, .. } | Step::LeaveGtid { start, .. } = step {
+        if let Step::Follow { start, .. } | Step::LeaveGtid { start, .. } | Step::GoPastTear { start } = step
+        {
             self.memory.following.stopped = Some(*start);
         }
         self.memory.following.still |= *step == Step::StopApplying;
@@ -233,6 +242,11 @@ impl AgentMind {
             (Step::LeaveGtid { .. }, outcome) => {
                 self.following.believe_from = now;
                 self.end_leave(now, outcome, actions);
+                None
+            }
+            (Step::GoPastTear { .. }, outcome) => {
+                self.following.believe_from = now;
+                self.end_torn_step(now, outcome, actions);
                 None
             }
             (_, outcome) => Some(outcome),
@@ -344,8 +358,8 @@ impl AgentMind {
 
     /// Where this replica is when it is not where it should be.
     pub(super) fn astray(&self) -> Option<Astray> {
-        if let Some(astray) = &self.following.astray {
-            return Some(astray.clone());
+        if let Some(astray) = self.following.astray.clone().or_else(|| self.torn()) {
+            return Some(astray);
         }
         let source = self.following.source.as_ref().filter(|source| source.host != self.settings.host)?;
         let text = match &self.following.view {

@@ -16,6 +16,7 @@ use super::rebuilding::RebuildDesk;
 use super::salvaging::SalvageMemory;
 use super::semi_sync::SemiSyncDesk;
 use super::step::{Lane, Lifetime, Step, StepOutcome};
+use super::torn::TornDesk;
 use super::writes::WriteDesk;
 use crate::cluster::LogLevel;
 use crate::gtid::GtidView;
@@ -98,6 +99,7 @@ pub struct AgentMind {
     pub(super) lease: LeaseDesk,
     pub(super) lines: LineDesk,
     pub(super) following: FollowingDesk,
+    pub(super) torn: TornDesk,
     pub(super) semi_sync: SemiSyncDesk,
     pub(super) writes: WriteDesk,
     pub(super) rebuild: RebuildDesk,
@@ -160,6 +162,7 @@ impl AgentMind {
         Self {
             lease: LeaseDesk::new(promiser, durable, never_written, first_contact),
             following: FollowingDesk::default(),
+            torn: TornDesk::default(),
             semi_sync: SemiSyncDesk::default(),
             writes: WriteDesk::default(),
             rebuild: RebuildDesk::default(),
@@ -500,6 +503,7 @@ impl AgentMind {
             Step::KillServer => self.lease.killed = true,
             Step::Follow { .. }
             | Step::LeaveGtid { .. }
+            | Step::GoPastTear { .. }
             | Step::StopApplying
             | Step::StartThreads(_)
             | Step::SetSemiSync { .. }

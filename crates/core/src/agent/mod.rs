@@ -18,6 +18,7 @@ mod report;
 mod salvaging;
 mod semi_sync;
 mod step;
+mod torn;
 mod writes;
 
 #[cfg(test)]

@@ -194,6 +194,7 @@ impl AgentMind {
         }
         step.or_else(|| self.next_step_after_standing_still(now))
             .or_else(|| self.next_following_step(now))
+            .or_else(|| self.next_torn_step(now))
             .or_else(|| self.next_replication_step())
             .or_else(|| self.approach.clone().map(|(id, _, reach)| Step::Approach(id, reach)))
     }

@@ -72,6 +72,11 @@ pub enum Step {
         since: String,
         start: Running,
     },
+    /// Go on behind an end of the source's log that was torn when its server died, with these threads running afterwards, if
+    /// nothing is left out by that.
+    GoPastTear {
+        start: Running,
+    },
     /// Switch one side of semi-synchronous replication.
     SetSemiSync {
         side: SemiSyncSide,
@@ -105,6 +110,7 @@ impl Step {
             | Self::Approach(..)
             | Self::Follow { .. }
             | Self::LeaveGtid { .. }
+            | Self::GoPastTear { .. }
             | Self::SetSemiSync { .. }
             | Self::ReceiveAnew => Lane::Server,
         }
@@ -143,6 +149,7 @@ impl Step {
                 format!("switch {side} {} (semi-synchronous replication)", if *on { "on" } else { "off" })
             }
             Self::ReceiveAnew => "connect to the source anew".to_owned(),
+            Self::GoPastTear { .. } => "go on behind a torn end of the source's log".to_owned(),
             Self::LeaveGtid { .. } => "replicate by file and position again".to_owned(),
         }
     }

@@ -145,7 +145,7 @@ fn take_in(
     true
 }
 
-fn name_of(file: &Path) -> String {
+pub(super) fn name_of(file: &Path) -> String {
     file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -155,7 +155,7 @@ fn rewound(file: &File) -> io::Result<File> {
     Ok(file)
 }
 
-fn place_in(files: &[PathBuf], name: &str, position: u64) -> Result<usize, TailError> {
+pub(super) fn place_in(files: &[PathBuf], name: &str, position: u64) -> Result<usize, TailError> {
     let nowhere = || TailError::NoSuchPlace { file: name.to_owned(), position };
     let index = files.iter().position(|file| name_of(file) == name);
     let index = match index {
@@ -188,7 +188,7 @@ fn file_before_all(files: &[PathBuf], has_all: &mut impl FnMut(&str) -> bool) ->
 }
 
 /// The whole first event as it stands there, and the file behind it.
-fn opening_of(file: &mut File) -> Result<Vec<u8>, LogError> {
+pub(super) fn opening_of(file: &mut File) -> Result<Vec<u8>, LogError> {
     let mut head = [0; 4 + 19];
     file.read_exact(&mut head)?;
     let size = u32::from_le_bytes([head[13], head[14], head[15], head[16]]);

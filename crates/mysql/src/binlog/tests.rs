@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// One event as a server writes it.
-fn event(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn event(kind: u8, flags: u16, body: &[u8]) -> Vec<u8> {
     let size = u32::try_from(19 + body.len() + 4).unwrap();
     let mut bytes = vec![0; 4];
     bytes.push(kind);
@@ -31,7 +31,7 @@ fn opening(version: &str, flags: u16) -> Vec<u8> {
     [MAGIC.to_vec(), event(kind::FORMAT_DESCRIPTION, flags, &body)].concat()
 }
 
-fn query(text: &str) -> Vec<u8> {
+pub(super) fn query(text: &str) -> Vec<u8> {
     let mut body = vec![0; 8];
     body.push(3);
     body.extend([0, 0, 2, 0, 9, 9]);
@@ -40,7 +40,7 @@ fn query(text: &str) -> Vec<u8> {
     event(kind::QUERY, 0, &body)
 }
 
-fn mariadb(sequence: u64, flags: u8) -> Vec<u8> {
+pub(super) fn mariadb(sequence: u64, flags: u8) -> Vec<u8> {
     let body = [&sequence.to_le_bytes()[..], &0_u32.to_le_bytes(), &[flags, 0, 0, 0, 0, 0, 0]].concat();
     event(kind::MARIADB_GTID, 0, &body)
 }

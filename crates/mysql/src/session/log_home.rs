@@ -13,17 +13,23 @@ pub struct LogHome {
     pub index: PathBuf,
     /// What names in the list are seen from.
     pub data: PathBuf,
+    /// Each transaction is on the disk before it counts, so that none outlives its place in the log.
+    pub synced: bool,
 }
 
 impl Session {
     /// `None` where it keeps no log.
     pub async fn log_home(&mut self, limit: Duration) -> Result<Option<LogHome>, ServerError> {
-        let sql = "SELECT @@global.log_bin_index, @@global.datadir";
+        let sql = "SELECT @@global.log_bin_index, @@global.datadir, @@global.sync_binlog";
         let rows = self.rows("asking where the binary log is", sql, limit).await?;
         let fields: Vec<Option<&str>> =
             rows.iter().flat_map(|row| row.fields().map(|(_, value)| value)).collect();
-        let [Some(index), Some(data)] = fields[..] else { return Ok(None) };
+        let [Some(index), Some(data), synced] = fields[..] else { return Ok(None) };
         let data = PathBuf::from(data);
-        Ok((!index.is_empty()).then(|| LogHome { index: data.join(index), data }))
+        Ok((!index.is_empty()).then(|| LogHome {
+            index: data.join(index),
+            data,
+            synced: synced == Some("1"),
+        }))
     }
 }

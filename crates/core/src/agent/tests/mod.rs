@@ -12,4 +12,5 @@ mod rebuilding;
 mod reload;
 mod salvaging;
 mod semi_sync;
+mod torn;
 mod writes;
