@@ -57,6 +57,21 @@ impl Known {
         turns
     }
 
+    /// Whether the history has the role go from the first of these to the second and back to the third in their time.
+    pub(crate) fn is_to_and_fro(&self, ledger: &Ledger, between: [&Attempt; 3]) -> bool {
+        let [first, other, later] = between;
+        let host = |attempt: &Attempt| {
+            self.ids.iter().find(|(_, id)| Some(*id) == attempt.server_id).map(|(host, _)| *host)
+        };
+        let changes = ledger.records.iter().filter(|record| record.is_change());
+        let mut at_the_time = changes.filter(|record| {
+            let overlaps = |(begins, ends)| begins < later.end && ends + GENEROUS > first.end;
+            ledger.span(record).is_some_and(overlaps)
+        });
+        let mut goes = |to: Option<&str>| at_the_time.any(|record| record.to.as_deref() == to);
+        self.has_good_clock() && goes(host(other)) && goes(host(later))
+    }
+
     fn is_blind(&self) -> bool {
         self.faults.iter().any(|fault| fault.blinds_clients()) || self.death == Some(Death::Host)
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod evidence;
 mod fault;
 mod foresight;
 mod ledger;
@@ -11,6 +12,8 @@ mod progress;
 mod random;
 mod run;
 mod surplus;
+mod verdict;
+mod whole;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -138,3 +138,17 @@ fn records_go_on_from_each_other_and_end() {
     records[1].outcome = None;
     assert!(told(records, &known).contains("has not ended"));
 }
+
+#[test]
+fn a_role_that_was_moved_to_and_fro_at_once_is_told_by_two_records() {
+    let (_, known) = run();
+    let there = |from, until| record(1, "move", (Some(M1), M2), (from, until));
+    let back = |from, until| record(2, "move", (Some(M2), M1), (from, until));
+    let attempts = [by(12, 1000), by(13, 1300), by(12, 1500)];
+    let [first, other, later] = [&attempts[0], &attempts[1], &attempts[2]];
+    let holds = |records| known.is_to_and_fro(&Ledger::of(records), [first, other, later]);
+    assert!(holds(vec![there(1100, 1250), back(1350, 1400)]));
+    assert!(!holds(vec![there(1100, 1250)]), "it never came back");
+    assert!(!holds(vec![there(1100, 1250), back(1800, 1900)]), "it came back later");
+    assert!(!holds(vec![back(100, 200), there(1100, 1250)]));
+}
