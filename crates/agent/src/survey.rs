@@ -101,6 +101,11 @@ async fn look_at_connections(setup: &Setup, id: OrderId, until: Instant) -> Resu
         receives: status.io == ThreadState::Yes,
         applies: status.sql == ThreadState::Yes,
     });
+    // Last, since an answer that does not come takes the connection along.
+    match session.prepared_branches(left()).await {
+        Ok(prepared) => survey.prepared = prepared,
+        Err(error) => survey.unseen.push(format!("prepared transactions could not be looked at: {error}")),
+    }
     session.close().await;
     Ok(survey)
 }

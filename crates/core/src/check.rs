@@ -72,6 +72,24 @@ pub struct Check {
     changed: Moment,
     stamp: String,
     message: String,
+    recent: Recent,
+}
+
+/// How the last runs went, of those that learnt something: a success now and then tells little of a host that mostly fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Recent {
+    /// A bit each, the newest lowest; set for a failure.
+    failed: u16,
+    count: u32,
+}
+
+impl Recent {
+    const KEPT: u32 = 10;
+
+    fn note(&mut self, failed: bool) {
+        self.failed = (self.failed << 1 | u16::from(failed)) & ((1 << Self::KEPT) - 1);
+        self.count = (self.count + 1).min(Self::KEPT);
+    }
 }
 
 impl Check {
@@ -86,6 +104,7 @@ impl Check {
             changed: Moment::ZERO,
             stamp: String::new(),
             message: "UNKNOWN: not checked yet".to_owned(),
+            recent: Recent::default(),
         }
     }
 
@@ -121,6 +140,12 @@ impl Check {
         self.failing_since.is_some()
     }
 
+    /// How many of the last ten runs failed, where most of them did though the check has not turned bad.
+    pub fn mostly_failing(&self) -> Option<u32> {
+        let failed = self.recent.failed.count_ones();
+        (self.good && self.recent.count == Recent::KEPT && failed * 2 > Recent::KEPT).then_some(failed)
+    }
+
     /// Forgets failures that have not lasted for the trap period yet.
     pub fn forgive(&mut self) {
         self.failing_since = None;
@@ -130,6 +155,11 @@ impl Check {
     pub fn observe(&mut self, now: Moment, trap: Duration, verdict: &Verdict, stamp: &str) -> Turn {
         self.runs += 1;
         self.stalled = matches!(verdict, Verdict::Stalled(_));
+        match verdict {
+            Verdict::Good(_) => self.recent.note(false),
+            Verdict::Bad(_) | Verdict::Stalled(_) => self.recent.note(true),
+            Verdict::Unknown(_) => {}
+        }
         if self.stamp.is_empty() {
             stamp.clone_into(&mut self.stamp);
             self.changed = now;
@@ -231,6 +261,21 @@ mod tests {
         assert!(check.stalled() && !check.good());
         check.observe(Moment::from_secs(16), TRAP, &bad(), "d");
         assert!(!check.stalled() && !check.good());
+    }
+
+    #[test]
+    fn one_success_in_ten_is_no_health() {
+        let mut check = Check::new();
+        check.observe(Moment::from_secs(0), TRAP, &good(), "a");
+        for second in 1..40 {
+            let verdict = if second % 10 == 0 { good() } else { bad() };
+            assert_eq!(check.observe(Moment::from_secs(second), TRAP, &verdict, "b"), Turn::Nothing);
+            assert_eq!(check.mostly_failing(), (second >= 9).then_some(9), "{second}");
+        }
+        for second in 40..46 {
+            check.observe(Moment::from_secs(second), TRAP, &good(), "c");
+        }
+        assert_eq!(check.mostly_failing(), None);
     }
 
     #[test]

@@ -49,6 +49,13 @@ impl Cluster {
                     "Warning: host {name}: its server lets the agent not in, so the agent can't open or close it for writes; see the agent's log and its account's grants"
                 ));
             }
+            for kind in CheckKind::ALL {
+                if let Some(failed) = host.check(kind).mostly_failing() {
+                    warnings.push(format!(
+                        "Warning: host {name}: {failed} of the last 10 runs of check '{kind}' failed: it answers now and then, so it is neither lost nor well"
+                    ));
+                }
+            }
             let reachable = host.good(CheckKind::Ping) && host.good(CheckKind::Mysql);
             if self.active_master() == Some(name) && !reachable && host.vouched() {
                 warnings.push(format!(

@@ -21,6 +21,8 @@ pub enum Holdup {
     TableReadLock(String),
     /// FLUSH TABLES WITH READ LOCK, or what backups take.
     GlobalReadLock,
+    /// BACKUP STAGE, or LOCK INSTANCE FOR BACKUP.
+    Backup,
     /// A statement that changes something.
     Write,
     /// A branch of a distributed or just an open transaction.
@@ -39,9 +41,10 @@ impl Holdup {
             Self::GlobalReadLock => 2,
             Self::Write => 3,
             Self::Waits => 4,
-            Self::TableReadLock(_) => 5,
-            Self::OpenTransaction => 6,
-            Self::Read => 7,
+            Self::Backup => 5,
+            Self::TableReadLock(_) => 6,
+            Self::OpenTransaction => 7,
+            Self::Read => 8,
         }
     }
 
@@ -51,6 +54,7 @@ impl Holdup {
             Self::TableLock(table) => format!("holds a lock on {table}"),
             Self::TableReadLock(table) => format!("holds a read lock on {table}"),
             Self::GlobalReadLock => "holds the global read lock".to_owned(),
+            Self::Backup => "holds a lock for a backup".to_owned(),
             Self::Write => "a statement that writes".to_owned(),
             Self::OpenTransaction => "an open transaction".to_owned(),
             Self::Read => "a statement that reads".to_owned(),
@@ -77,6 +81,9 @@ impl Holdup {
             Self::TableReadLock(_) | Self::Read => {
                 "does not hold up the move; ended once the server is read-only"
             }
+            Self::Backup => {
+                "does not hold up the move; the backup is broken off once the server is read-only"
+            }
             Self::Waits => "ended once the server is read-only",
         }
     }
@@ -88,6 +95,7 @@ impl Holdup {
             | Self::TableLock(_)
             | Self::TableReadLock(_)
             | Self::GlobalReadLock
+            | Self::Backup
             | Self::Write
             | Self::Waits => Some("replication may wait for it: the target may not catch up in time"),
             Self::OpenTransaction | Self::Read => None,
@@ -103,6 +111,8 @@ pub enum LockKind {
     TableRead,
     /// Keeps everybody from committing.
     Global,
+    /// Keeps everybody from what a backup can't bear; in its last stage that is committing.
+    Backup,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +176,9 @@ pub fn holdup_of(connection: &Connection) -> Option<Holdup> {
     }
     if lock(LockKind::Global).is_some() {
         return Some(Holdup::GlobalReadLock);
+    }
+    if lock(LockKind::Backup).is_some() {
+        return Some(Holdup::Backup);
     }
     if let Some(lock) = lock(LockKind::TableRead) {
         return Some(Holdup::TableReadLock(table(lock)));

@@ -30,6 +30,8 @@ pub struct Survey {
     /// Where the log of this server ends.
     pub end: Option<Reach>,
     pub replica: Option<Lag>,
+    #[serde(default)]
+    pub prepared: Prepared,
     /// What could not be looked at, for people.
     pub unseen: Vec<String>,
 }
@@ -50,6 +52,40 @@ pub struct Lag {
     pub delay_s: Option<u64>,
     pub receives: bool,
     pub applies: bool,
+}
+
+/// Prepared branches of distributed transactions: nobody's connection holds them, and they outlive whatever is ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Prepared {
+    pub count: usize,
+    /// As `XA COMMIT` takes them, the first of them; empty where the account may not see them.
+    pub names: Vec<String>,
+    pub oldest_s: Option<u64>,
+}
+
+impl Prepared {
+    /// Of more names than are shown only the number is kept.
+    pub fn of(mut names: Vec<String>, without_connection: usize, oldest_s: Option<u64>) -> Self {
+        let count = names.len().max(without_connection);
+        names.truncate(LISTED_MAX);
+        for name in &mut names {
+            *name = name.chars().take(TEXT_CHARS_MAX).collect();
+        }
+        Self { count, names, oldest_s }
+    }
+
+    /// `None` when there are none.
+    pub fn describe(&self) -> Option<String> {
+        let what = match self.count {
+            0 => return None,
+            1 => "1 prepared branch of a distributed transaction (XA)".to_owned(),
+            count => format!("{count} prepared branches of distributed transactions (XA)"),
+        };
+        let age = self.oldest_s.map_or(String::new(), |age| format!(", the oldest for {age} s"));
+        let names =
+            if self.names.is_empty() { String::new() } else { format!(": {}", self.names.join("; ")) };
+        Some(format!("{what}{age}{names}"))
+    }
 }
 
 /// A connection that matters for a move.

@@ -1,4 +1,4 @@
-use super::{Connection, Holdup, LISTED_MAX, Lock, LockKind, Reach, Survey, holdup_of, shown};
+use super::{Connection, Holdup, LISTED_MAX, Lock, LockKind, Prepared, Reach, Survey, holdup_of, shown};
 use crate::message::OrderId;
 
 fn connection(command: &str, time_s: u64, state: &str, statement: Option<&str>) -> Connection {
@@ -39,6 +39,7 @@ fn each_kind_of_connection_is_told_by_what_it_means_for_a_move() {
         ),
         (with_lock(LockKind::Table, connection("Sleep", 60, "", None)), Some(table())),
         (with_lock(LockKind::Global, connection("Sleep", 60, "", None)), Some(Holdup::GlobalReadLock)),
+        (with_lock(LockKind::Backup, connection("Sleep", 60, "", None)), Some(Holdup::Backup)),
         (connection("Query", 30, "updating", Some("update a set b = 2")), Some(Holdup::Write)),
         (connection("Query", 30, "altering table", Some("ALTER TABLE a ADD c INT")), Some(Holdup::Write)),
         (connection("Query", 30, "User sleep", Some(" (select sleep(60))")), Some(Holdup::Read)),
@@ -91,6 +92,23 @@ fn a_survey_lists_what_holds_up_most_first_and_counts_what_it_leaves_out() {
         "{why}"
     );
     assert_eq!(Survey::of(OrderId::default(), &connections[..30]).forbids_leaving(), None);
+}
+
+#[test]
+fn prepared_branches_are_told_by_what_is_known_of_them() {
+    assert_eq!(Prepared::default().describe(), None);
+    let unnamed = Prepared::of(Vec::new(), 2, Some(70));
+    assert_eq!(
+        unnamed.describe().as_deref(),
+        Some("2 prepared branches of distributed transactions (XA), the oldest for 70 s")
+    );
+    let named = Prepared::of(vec!["'b1','q',3".to_owned()], 0, None);
+    assert_eq!(
+        named.describe().as_deref(),
+        Some("1 prepared branch of a distributed transaction (XA): 'b1','q',3")
+    );
+    let many = Prepared::of(vec!["x".repeat(500); 50], 50, None);
+    assert_eq!((many.count, many.names.len(), many.names[0].len()), (50, LISTED_MAX, 120));
 }
 
 #[test]

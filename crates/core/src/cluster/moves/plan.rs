@@ -44,8 +44,8 @@ impl Move {
             if survey.more > 0 {
                 let _ = write!(text, "\n  {host}: and {} more connections", survey.more);
             }
-            for unseen in &survey.unseen {
-                let _ = write!(text, "\n  {host}: {unseen}");
+            for more in survey.prepared.describe().iter().chain(&survey.unseen) {
+                let _ = write!(text, "\n  {host}: {more}");
             }
         }
         text
@@ -128,6 +128,14 @@ impl Cluster {
             for busy in &survey.busy {
                 let line = if busy.holdup.delays_closing() { &mut close } else { &mut clients };
                 line.wait_for(from.as_str(), busy, busy.holdup.on_old_writer());
+            }
+            if let Some(prepared) = survey.prepared.describe() {
+                clients.note(
+                    from.as_str(),
+                    format!(
+                        "{prepared}. Nothing ends them: they are prepared on '{to}' as well, and their rows stay locked on both until XA COMMIT or XA ROLLBACK is said to the new writer"
+                    ),
+                );
             }
             if survey.more > 0 {
                 clients.note(from.as_str(), format!("{} more connections with something open", survey.more));
