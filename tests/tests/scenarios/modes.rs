@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mmm_lab::{ConfigFile, M1, M2, MON, Moment, Program, READERS, WRITER, wait_for};
+use mmm_lab::{ConfigFile, Flavour, M1, M2, MON, Moment, Program, READERS, WRITER, wait_for};
 
-use crate::cluster::{Cluster, ID1, ID2, SOON, quick};
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 fn wait_mode(lab: &Cluster, mode: &str) {
     wait_for(&format!("mode {mode}"), SOON, || {
@@ -47,6 +47,47 @@ fn in_manual_mode_a_crash_takes_the_address_off_and_moves_nothing() {
     assert_eq!(lab.tell(&["set_active"]), "OK: Switched into active mode.");
     probe.wait_write_by(ID1, active, SOON).unwrap();
     probe.stop().unwrap();
+}
+
+/// The operator gives the role to the other master while the host of the old one is out of reach: the answer comes at once, `show` says what is
+/// waited for, and the role is there when the lease has run out.
+fn moved_by_hand_from_a_lost_host(name: &str, flavour: Flavour) {
+    let lab = Cluster::up(quick(name).server(flavour).gtid().append(ConfigFile::Monitor, QUICK_CHECKS));
+    lab.wait_covered(SOON).unwrap();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    lab.tell(&["set_manual"]);
+    let lost = lab.power_off(M1).unwrap();
+    lab.wait_show("the loss", SOON, |show| show.state(M1) == "HARD_OFFLINE").unwrap();
+    let asked = std::time::Instant::now();
+    let answer = lab.tell(&["move_role", "writer", M2]);
+    eprintln!("after {:?}: {answer}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(2) && answer.starts_with("OK: Role 'writer'"), "{answer}");
+    let waits = lab.tell(&["show", "--long"]);
+    eprintln!("{waits}");
+    let first = probe.wait_write_by(ID2, lost, SOON).unwrap();
+    eprintln!("first write on the other {:?} after the loss", first.end - lost);
+    assert!(waits.contains("MySQL-M1") && waits.contains("lease"), "{waits}");
+    let told = lab.tell(&["history", "last"]);
+    eprintln!("{told}");
+    assert!(told.contains("run out"), "{told}");
+    assert!(lab.tell(&["history", "last"]).contains(M2));
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    lab.tell(&["set_active"]);
+    lab.expect_read_only(M1, SOON);
+    assert_eq!(lab.holders(WRITER).unwrap(), [M2]);
+    probe.stop().unwrap();
+}
+
+#[test]
+fn a_move_by_hand_from_a_lost_host_answers_at_once() {
+    moved_by_hand_from_a_lost_host("by_hand", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_move_by_hand_from_a_lost_host_answers_at_once() {
+    moved_by_hand_from_a_lost_host("by_my_hand", Flavour::MySql97);
 }
 
 #[test]
