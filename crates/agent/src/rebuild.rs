@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mmm_core::AgentEvent;
 use mmm_core::diverged::{Saved, Surplus};
 use mmm_core::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
+use mmm_core::{AgentEvent, OrderId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-pub(crate) use self::backup_desk::BackupDesk;
+pub(crate) use self::backup_desk::{BACKUP_TOOLS, BackupDesk};
 pub(crate) use self::journal::Journal;
 use self::journal::Phase;
 use crate::setup::Setup;
@@ -60,16 +60,29 @@ pub(crate) fn journal_path(setup: &Setup) -> PathBuf {
     setup.epoch_path.with_extension("rebuild")
 }
 
+/// What the mind begins with.
+pub(crate) fn status_of(journal: &Result<Option<Journal>, String>, setup: &Setup) -> Option<RebuildStatus> {
+    match journal {
+        Ok(journal) => journal.as_ref().map(Journal::status),
+        Err(why) => {
+            let stage = RebuildStage::Unreadable(why.clone());
+            tracing::error!("{stage}");
+            Some(RebuildStatus { id: OrderId::default(), from: setup.host.clone(), stage })
+        }
+    }
+}
+
 impl Rebuilds {
-    /// Must be called inside a tokio runtime. `journal` is what an earlier worker left.
+    /// Must be called inside a tokio runtime. `journal` is what an earlier worker left, as far as it can be read.
     pub(crate) fn start(
         setup: watch::Receiver<Arc<Setup>>,
-        journal: Option<Journal>,
+        journal: Result<Option<Journal>, String>,
         events: mpsc::Sender<AgentEvent>,
     ) -> Self {
         let (wanted, asked) = watch::channel(None);
         let path = journal_path(&setup.borrow());
-        tokio::spawn(Work { setup, path, asked, events }.run(journal));
+        let keeps_file = journal.is_err();
+        tokio::spawn(Work { setup, path, asked, events, keeps_file }.run(journal.ok().flatten()));
         Self { wanted }
     }
 
@@ -102,6 +115,9 @@ struct Work {
     path: PathBuf,
     asked: watch::Receiver<Option<Asked>>,
     events: mpsc::Sender<AgentEvent>,
+    /// It can't be read, and stays as it is until another rebuild has changed something: who reads it anew must not take the data
+    /// for whole.
+    keeps_file: bool,
 }
 
 impl Work {
@@ -140,7 +156,8 @@ impl Work {
             return;
         }
         (journal.phase, journal.end) = (Phase::Over, Some(stage.clone()));
-        if let Err(error) = journal.write(&self.path) {
+        let stays = self.keeps_file && matches!(stage, RebuildStage::Failed(_));
+        if !stays && let Err(error) = journal.write(&self.path) {
             tracing::error!("{error}: an agent that is started anew may go on with what is done already");
         }
         self.report(journal, stage).await;

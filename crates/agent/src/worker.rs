@@ -31,7 +31,7 @@ use crate::memory::{self, MemoryFile};
 use crate::peer_calls::PeerCalls;
 use crate::peer_port::{Askers, PeerPort};
 use crate::process_lane::ProcessLane;
-use crate::rebuild::{BackupDesk, Journal, Rebuilds, journal_path};
+use crate::rebuild::{BackupDesk, Journal, Rebuilds, journal_path, status_of};
 use crate::reload::Files;
 use crate::salvage::{LogKeeper, SalvagePaths, TailDesk};
 use crate::server_steps::ServerLane;
@@ -160,10 +160,10 @@ impl Worker {
         let length = length.map(|order| order.terms.length).unwrap_or_default();
         let mut mind = AgentMind::new(setup.mind.clone(), memory, durable, clock::now());
         let rebuild = Journal::load(&journal_path(&setup));
-        if let Some(rebuild) = &rebuild {
-            mind.resume_rebuild(rebuild.status());
+        if let Some(status) = status_of(&rebuild, &setup) {
+            mind.resume_rebuild(status);
         }
-        let saved = rebuild.as_ref().and_then(|rebuild| rebuild.saved.clone());
+        let saved = rebuild.as_ref().ok().and_then(|rebuild| rebuild.as_ref()?.saved.clone());
         let first = AgentStatus { boot_id: boot_id.clone(), saved, ..mind.status() };
         let (reports, reported) = watch::channel(first);
         let (begun, has_begun) = watch::channel(0);
@@ -225,7 +225,7 @@ impl Worker {
     pub(crate) fn take_in(&mut self, event: AgentEvent) {
         if let AgentEvent::Ordered(order) = &event {
             // What was saved before is not in the data that come.
-            if !self.mind.is_rebuilding() {
+            if self.mind.has_own_data() {
                 self.diverged.save(order.surplus.as_deref());
             }
         }

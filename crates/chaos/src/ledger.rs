@@ -64,7 +64,10 @@ pub(crate) struct Ledger {
 impl Record {
     /// The role went to another host, which served.
     pub(crate) fn is_change(&self) -> bool {
-        self.outcome.as_deref() == Some("done") && self.from != self.to && self.from.is_some()
+        self.outcome.as_deref() == Some("done")
+            && self.kind != "rebuild"
+            && self.from != self.to
+            && self.from.is_some()
     }
 
     pub(crate) fn words(&self) -> String {

@@ -45,6 +45,8 @@ pub enum RebuildStage {
     },
     /// It was given up before anything was changed.
     Failed(String),
+    /// The file that says how far one is can't be read: nobody knows whose data these are, and whether they are whole.
+    Unreadable(String),
 }
 
 /// Agent to the agent of the writer: hand out a backup of the server there.
@@ -78,6 +80,11 @@ pub enum BackupAnswer {
 }
 
 impl RebuildStatus {
+    /// Only another rebuild, or a person, makes sure of the data.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.stage, RebuildStage::Unreadable(_))
+    }
+
     /// Until it is done nobody may use the data of that host.
     pub fn is_running(&self) -> bool {
         !matches!(self.stage, RebuildStage::Done { .. } | RebuildStage::Failed(_))
@@ -107,6 +114,10 @@ impl fmt::Display for RebuildStage {
             Self::Again(why) => write!(f, "{why}. Its data are not whole; it is tried again until it works out"),
             Self::Done { bytes } => write!(f, "done, {} copied", in_megabytes(*bytes)),
             Self::Failed(why) => write!(f, "given up, nothing was changed: {why}"),
+            Self::Unreadable(why) => write!(
+                f,
+                "it can't be told how far a rebuild of this host is ({why}): its data may be those of before, or not whole, so it serves nothing. Rebuild it anew (`mmm_control rejoin --clone`), or, if its data are surely whole, remove that file and start its agent again"
+            ),
         }
     }
 }

@@ -22,7 +22,7 @@ pub use reload::{Fixed, Reloads, log_differences};
 pub use seldom::Seldom;
 pub use slot_file::{Found, SlotFile};
 pub use slot_writer::SlotWriter;
-pub use state_file::{write_run_state, write_state};
+pub use state_file::{read_state, write_run_state, write_state};
 pub use transport::transport;
 
 /// Runs a program whose errors end it, and says on stderr which one did.

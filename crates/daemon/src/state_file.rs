@@ -1,8 +1,13 @@
 //! Files that are state: written beside, synced, renamed, so that a reader sees the old one or the new one.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+/// No state file that is written whole comes near it.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Replaces the file with `text`. On an error the old file is untouched.
 pub fn write_state(path: &Path, text: &str) -> io::Result<()> {
@@ -14,6 +19,19 @@ pub fn write_state(path: &Path, text: &str) -> io::Result<()> {
 /// crash of the whole host may lose both.
 pub fn write_run_state(path: &Path, text: &str) -> io::Result<()> {
     replace(path, text, false)
+}
+
+/// What a state file says; nothing where there is none. An error names the file, and is for people.
+pub fn read_state<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text));
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("the file {} can't be read: {error}", path.display())),
+        Ok(_) => {}
+    }
+    let read = serde_json::from_str(&text);
+    read.map(Some).map_err(|error| format!("the file {} makes no sense: {error}", path.display()))
 }
 
 fn replace(path: &Path, text: &str, must_sync: bool) -> io::Result<()> {
@@ -48,6 +66,20 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), "two");
             assert!(write(&folder.path().join("no/x"), "three").is_err());
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_state_file_that_is_not_there_is_told_from_one_that_makes_no_sense() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        assert_eq!(read_state::<Vec<u8>>(&path), Ok(None));
+        write_state(&path, "[1,2]").unwrap();
+        assert_eq!(read_state(&path), Ok(Some(vec![1u8, 2])));
+        for broken in [&b"[1,"[..], b"", b"{}", b"\xff"] {
+            fs::write(&path, broken).unwrap();
+            let why = read_state::<Vec<u8>>(&path).unwrap_err();
+            assert!(why.contains(&path.display().to_string()), "{why}");
         }
     }
 }

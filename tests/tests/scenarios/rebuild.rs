@@ -7,14 +7,14 @@ use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 
 /// A copy of a server, its end and its start, beside other labs.
-const LONG: Duration = Duration::from_secs(90);
+pub(crate) const LONG: Duration = Duration::from_secs(90);
 
-fn mysql(name: &str) -> Builder {
+pub(crate) fn mysql(name: &str) -> Builder {
     let builder = quick(name).append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MySql97).gtid();
     builder.server_line("performance-schema = ON").server_line("plugin-load-add = mysql_clone.so")
 }
 
-fn mariadb(name: &str) -> Builder {
+pub(crate) fn mariadb(name: &str) -> Builder {
     quick(name).append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MariaDb1011).gtid()
 }
 
@@ -32,38 +32,58 @@ fn grant(lab: &Cluster, flavour: Flavour) {
 }
 
 /// The first master is lost with writes that the second never received, and comes back.
-fn diverged(builder: Builder, flavour: Flavour) -> (Cluster, Record) {
-    let lab = Cluster::up(builder);
+pub(crate) fn diverged(builder: Builder, flavour: Flavour) -> (Cluster, Record) {
+    let lab = Cluster::make(builder);
+    let (others, roles): (Vec<&str>, &[&str]) = match lab.servers() {
+        servers if servers.len() > 2 => (servers[1..].to_vec(), &["writer"]),
+        servers => (servers[1..].to_vec(), &["writer", "reader"]),
+    };
+    lab.expect_writer(M1, roles);
+    lab.wait_show("all ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE")).unwrap();
     grant(&lab, flavour);
     lab.expect_covered();
     let probe = lab.start_probe().unwrap();
     probe.wait_write(Moment::now(), SOON).unwrap();
-    let cut = lab.cut(M1, M2, Manner::Drop).unwrap();
+    // The other master receives most.
+    for other in others.iter().rev() {
+        lab.cut(M1, other, Manner::Drop).unwrap();
+    }
+    let cut = Moment::now();
     probe.wait_write_by(ID1, cut + Duration::from_millis(300), SOON).unwrap();
     let lost = lab.power_off(M1).unwrap();
     probe.wait_write_by(ID2, lost, SOON).unwrap();
     let record = probe.stop().unwrap();
+    drop(others);
     lab.heal_all().unwrap();
     lab.reboot(M1).unwrap();
     lab.start_enabled(M1).unwrap();
     (lab, record)
 }
 
-fn only_on_the_old(judge: &Judge<'_>) -> Vec<u64> {
+pub(crate) fn only_on_the_old(judge: &Judge<'_>) -> Vec<u64> {
     let there = judge.rows(M2).unwrap();
     let own = judge.rows(M1).unwrap().into_iter().filter(|(_, server)| *server == ID1);
     own.map(|(number, _)| number).filter(|number| !there.contains_key(number)).collect()
 }
 
+/// Which of these rows a server has.
+pub(crate) fn rows_of(lab: &Cluster, host: &str, numbers: &[u64]) -> Vec<u64> {
+    let has = |number: &&u64| {
+        let sql = format!("SELECT COUNT(*) FROM lab.probe WHERE id = {number}");
+        lab.sql(host, &sql).unwrap().value() == Some("1")
+    };
+    numbers.iter().filter(has).copied().collect()
+}
+
 /// Nobody starts its server for a lab: that is the operator's part.
-fn start_when_asked(lab: &Cluster) {
+pub(crate) fn start_when_asked(lab: &Cluster) {
     lab.wait_shown("was not started again: start it", LONG);
     lab.expect_host(M1, "HARD_OFFLINE", &[], SOON).unwrap();
     lab.start(M1, Program::Server).unwrap();
 }
 
 /// It joins by the usual rules, without what only it had.
-fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
+pub(crate) fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
     let line = lab.wait_log(MON, Program::Monitor, "'MySQL-M1' was rebuilt from 'MySQL-M2'", LONG).unwrap();
     eprintln!("{line}");
     let files = line.split_once("on 'MySQL-M1' in ").expect("the saved files are named").1;
@@ -81,11 +101,7 @@ fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
         lab.wait_replicated(here, there, SOON).unwrap();
     }
     lab.expect_identical(M2, &[M1]);
-    let rows = Judge::new(lab, Record::default()).rows(M1).unwrap();
-    assert!(
-        only.iter().all(|number| !rows.contains_key(number)),
-        "what only the old writer had is still there"
-    );
+    assert_eq!(rows_of(lab, M1, only), Vec::<u64>::new(), "what only the old writer had is still there");
     wait_for("nothing more told of it", SOON, || match lab.tell(&["show"]) {
         shown if shown.contains("Warning") => Err(shown),
         _ => Ok(()),
@@ -103,11 +119,42 @@ fn by_a_word(builder: Builder, flavour: Flavour) {
     let answer = lab.tell(&["rejoin", "--clone", M1]);
     assert!(answer.contains("gets all its data anew from 'MySQL-M2'"), "{answer}");
     assert!(answer.contains("are saved there before"), "{answer}");
+    let lost = (flavour == Flavour::MySql97).then(|| lost_gtids(&lab));
     start_when_asked(&lab);
     expect_rebuilt(&lab, &only);
     // It is as good as any other.
     lab.tell(&["move_role", "writer", M1]);
     lab.expect_pair(M1);
+    if let Some((uuid, lost)) = lost {
+        expect_no_gtid_anew(&lab, &uuid, &lost);
+    }
+}
+
+/// Who the old writer is in its transactions, and those that nobody else has.
+fn lost_gtids(lab: &Cluster) -> (String, String) {
+    let value = |host: &str, what: &str| lab.sql(host, what).unwrap().value().unwrap().replace('\n', "");
+    let new = value(M2, "SELECT @@global.gtid_executed");
+    let lost = value(M1, &format!("SELECT GTID_SUBTRACT(@@global.gtid_executed, '{new}')"));
+    assert!(!lost.is_empty());
+    (value(M1, "SELECT @@server_uuid"), lost)
+}
+
+/// As many as were lost and more are written by it now.
+fn expect_no_gtid_anew(lab: &Cluster, uuid: &str, lost: &str) {
+    for number in 0..300 {
+        lab.sql(M1, &format!("INSERT INTO lab.probe VALUES ({}, {ID1})", 9_000_001 + number)).unwrap();
+    }
+    let value = |what: &str| lab.sql(M1, what).unwrap().value().unwrap().replace('\n', "");
+    assert_ne!(value("SELECT @@server_uuid"), uuid);
+    let executed = value("SELECT @@global.gtid_executed");
+    assert_eq!(
+        value(&format!("SELECT GTID_SUBTRACT('{lost}', '{executed}')")),
+        lost,
+        "used anew: {executed}"
+    );
+    let left = lab.exec(M1, &["find", "/var/lib/mysql", "-name", "*.mmm-*"]).unwrap();
+    assert_eq!(left.stdout, "", "something is left behind");
+    lab.wait_replicated(M1, M2, SOON).unwrap();
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::server_process::tools_beside_server;
 use crate::setup::Setup;
 
-pub(super) const BACKUP_TOOLS: [&str; 2] = ["mariadb-backup", "mariabackup"];
+pub(crate) const BACKUP_TOOLS: [&str; 2] = ["mariadb-backup", "mariabackup"];
 /// Without a word for so long nobody wants it any more.
 const ABANDONED: Duration = Duration::from_mins(2);
 /// A backup that is at work without writing anything is told of.

@@ -1,6 +1,5 @@
 //! How far a rebuild is, on disk.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mmm_core::diverged::Saved;
@@ -81,21 +80,9 @@ impl Journal {
         RebuildStatus { id: self.id, from: self.from.clone(), stage }
     }
 
-    pub(crate) fn load(path: &Path) -> Option<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::error!(
-                    "Can't read {}, which says how far a rebuild of this host is: {error}",
-                    path.display()
-                );
-                return None;
-            }
-        };
-        serde_json::from_str(&text)
-            .inspect_err(|error| tracing::error!("The file {} makes no sense: {error}", path.display()))
-            .ok()
+    /// An error means that nobody knows whether the data are whole.
+    pub(crate) fn load(path: &Path) -> Result<Option<Self>, String> {
+        mmm_daemon::read_state(path)
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<(), String> {

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mmm_core::rebuild::{BackupAnswer, BackupRequest, RebuildStage, in_megabytes};
 use mmm_mysql::{Flavour, GtidUse, Repoint, Session, StartAt};
+use mmm_net::ProcessHandle;
 use mmm_wire::Connection;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
@@ -34,6 +35,10 @@ const PART_LIMIT: Duration = Duration::from_secs(30);
 /// Without an answer for so long it is given up; nothing was changed by then.
 const PATIENCE: Duration = Duration::from_mins(1);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Writing out what the server has, for data that nobody needs any more.
+const END_LIMIT: Duration = Duration::from_mins(5);
+/// Of a process that was killed, whatever its disk does.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
 /// Applying the log of a backup, however large; it is seen to be at work.
 const PREPARE_LIMIT: Duration = Duration::from_hours(24);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -145,9 +150,7 @@ impl Work {
                         line = None;
                         continue;
                     }
-                    into.write_all(&bytes)
-                        .await
-                        .map_err(|error| Trouble::Vain(format!("unpacking failed: {error}")))?;
+                    unpack(into, &bytes).await?;
                     at += bytes.len() as u64;
                 }
                 Ok(BackupAnswer::End) => {
@@ -253,9 +256,7 @@ impl Work {
                     "Stopping the server: the data of '{}' take the place of its own",
                     journal.from
                 );
-                process.terminate().map_err(Trouble::broken)?;
-                // It writes out what it has, which takes as long as it takes.
-                process.exited().await;
+                end(&process).await?;
             }
             let exchanged = folders.exchange().await;
             exchanged
@@ -289,6 +290,38 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// Nothing was changed when the disk, or the program, takes nothing more.
+async fn unpack(into: &mut ChildStdin, bytes: &[u8]) -> Result<(), Trouble> {
+    match timeout(PATIENCE, into.write_all(bytes)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Trouble::Vain(format!("unpacking failed: {error}"))),
+        Err(_) => Err(Trouble::Vain(format!(
+            "mbstream has taken nothing for {} s: does the disk of the data take writes?",
+            PATIENCE.as_secs()
+        ))),
+    }
+}
+
+/// In order as long as that goes, otherwise by force: what only its data had was saved before.
+async fn end(process: &ProcessHandle) -> Result<(), Trouble> {
+    process.terminate().map_err(Trouble::broken)?;
+    if timeout(END_LIMIT, process.exited()).await.is_ok() {
+        return Ok(());
+    }
+    tracing::error!(
+        "The server (process {}) has not ended within {} s and is killed: its data are not needed any more",
+        process.pid(),
+        END_LIMIT.as_secs()
+    );
+    process.kill().map_err(Trouble::broken)?;
+    timeout(KILL_LIMIT, process.exited()).await.map_err(|_| {
+        Trouble::Broken(format!(
+            "the server (process {}) does not end though it was killed: look at its disk, or boot this host anew",
+            process.pid()
+        ))
+    })
 }
 
 fn succeeded(what: &str, output: &Output) -> Result<(), Trouble> {

@@ -1,11 +1,14 @@
 //! With the clone plugin of `MySQL`: the server itself copies the other one, throws its own data away for it, and ends. A server of
 //! `MariaDB` has none: `mariadb` has its part of each phase.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use mmm_core::rebuild::RebuildStage;
 use mmm_mysql::{Flavour, GtidUse, ReadOnlyOutcome, Repoint, ServerError, Session, StartAt, Version};
-use tokio::time::{Instant, sleep};
+use tokio::fs;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::journal::{Journal, Phase};
 use super::mariadb::is_mariadb;
@@ -18,6 +21,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// A copy of many terabytes; whether it goes on is shown all the time.
 const COPY_LIMIT: Duration = Duration::from_hours(24 * 14);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Where a server keeps its UUID, in its data.
+const UUID_FILE: &str = "auto.cnf";
+const UUID_ASIDE: &str = "auto.cnf.mmm-old";
 const FIRST_VERSION: Version = Version { major: 8, minor: 0, patch: 17 };
 
 impl Work {
@@ -96,25 +102,59 @@ impl Work {
             own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
         }
         journal.server = process;
+        journal.data.clone_from(&own.identity().datadir);
         journal.write(&self.path).map_err(Trouble::Broken)?;
+        if let Some(data) = &journal.data {
+            put_uuid_aside(data).await;
+        }
         // Refused otherwise; ordinary clients are kept out by read_only all the same.
         own.lift_super_read_only(QUICK).await.map_err(Trouble::broken)?;
         tracing::warn!(
             "Throwing the data of this host's server away and copying those of '{}'",
             journal.from
         );
+        let thread = own.connection_id();
         let copied = {
             let copying = own.clone_from(&donor.server, &donor.account, COPY_LIMIT);
+            tokio::pin!(copying);
             let watching = self.watch_copy(journal);
             tokio::select! {
-                copied = copying => copied,
+                copied = &mut copying => copied,
                 never = watching => match never {},
+                ended = self.end_for_another_writer(journal, thread) => {
+                    ended?;
+                    let text = "the copy of a writer that was lost does not end";
+                    timeout(STOP_LIMIT, copying).await.map_err(|_| Trouble::broken(text))?
+                }
             }
         };
         match copied {
             Ok(()) => self.enter(journal, Phase::Start),
             Err(error) => self.after_failure(journal, error).await,
         }
+    }
+
+    /// A server goes on trying to reach the one that it copies for minutes, also when that will never be the writer again.
+    async fn end_for_another_writer(&self, journal: &Journal, thread: u64) -> Result<(), Trouble> {
+        let mut asked = self.asked.clone();
+        loop {
+            if asked.changed().await.is_err() {
+                // The worker is ending.
+                std::future::pending::<()>().await;
+            }
+            let elsewhere = asked
+                .borrow_and_update()
+                .as_ref()
+                .is_some_and(|(order, _)| order.id == journal.id && order.from != journal.from);
+            if elsewhere {
+                break;
+            }
+        }
+        tracing::warn!("'{}' is not the writer any more: its copy is broken off", journal.from);
+        let mut other = self.session().await.map_err(Trouble::broken)?;
+        other.kill(thread, QUICK).await.map_err(Trouble::broken)?;
+        other.close().await;
+        Ok(())
     }
 
     /// The server runs on, with its own data or with nothing.
@@ -125,6 +165,9 @@ impl Work {
         let is_older = status.begun.is_empty() || Some(&status.begun) == journal.copy_before.as_ref();
         if !is_older && own.clone_has_dropped(QUICK).await.map_err(Trouble::broken)? {
             return Err(Trouble::broken(error));
+        }
+        if let Some(data) = &journal.data {
+            put_uuid_back(data).await;
         }
         if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
             own.start_replication(QUICK).await.map_err(Trouble::broken)?;
@@ -208,7 +251,35 @@ impl Work {
         own.set_channel_login(journal.tls, journal.asks_for_key, QUICK).await.map_err(Trouble::broken)?;
         own.start_replication(QUICK).await.map_err(Trouble::broken)?;
         own.close().await;
+        if let Some(data) = &journal.data {
+            let _ = fs::remove_file(data.join(UUID_ASIDE)).await;
+        }
         Ok(())
+    }
+}
+
+/// A server keeps its own UUID when it copies another one, and would count on in its transactions where the copy has them end: by
+/// names that what is thrown away had before. Without this file it makes itself a new one when it is started, whoever starts it.
+async fn put_uuid_aside(data: &Path) {
+    let moved = fs::rename(data.join(UUID_FILE), data.join(UUID_ASIDE)).await;
+    match moved {
+        // By an agent before this one.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => tracing::error!(
+            "{} can't be put aside, so this server may use GTIDs anew that are saved: {error}. Apply what is saved by its SQL",
+            data.join(UUID_FILE).display()
+        ),
+        Ok(()) => {}
+    }
+}
+
+/// For a server that goes on with its own data.
+async fn put_uuid_back(data: &Path) {
+    let moved = fs::rename(data.join(UUID_ASIDE), data.join(UUID_FILE)).await;
+    if let Err(error) = moved
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::error!("{} can't be put back: {error}", data.join(UUID_FILE).display());
     }
 }
 

@@ -21,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 /// After that it is asked whether it ends at all.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than that is told of in the log.
+const ENDS_SOON: Duration = Duration::from_mins(1);
 const SAID_MAX: usize = 300;
 
 impl Work {
@@ -62,9 +64,20 @@ impl Work {
         if before.start_time() != start {
             return Ok(());
         }
-        self.report(journal, RebuildStage::Working("the copy is whole; its server is ending".to_owned()))
-            .await;
-        while timeout(ENDS_WITHIN, before.exited()).await.is_err() {
+        let (began, mut is_told) = (Instant::now(), false);
+        loop {
+            let ending = format!(
+                "the copy is whole; its server (process {pid}) has been ending for {} s, see its error log if that takes long",
+                began.elapsed().as_secs()
+            );
+            self.report(journal, RebuildStage::Working(ending.clone())).await;
+            if timeout(ENDS_WITHIN, before.exited()).await.is_ok() {
+                return Ok(());
+            }
+            if began.elapsed() >= ENDS_SOON && !is_told {
+                is_told = true;
+                tracing::error!("The rebuild of this host from '{}': {ending}", journal.from);
+            }
             let Ok(mut session) = self.session().await else { continue };
             let status = session.clone_status(LOGIN_LIMIT).await.ok().flatten().unwrap_or_default();
             if !status.is_under_way() && !status.is_completed() {
@@ -72,7 +85,6 @@ impl Work {
                 return Err(Trouble::Broken(format!("the copy was broken off ({})", status.error)));
             }
         }
-        Ok(())
     }
 
     /// One that runs and does not answer yet is on its way.

@@ -54,20 +54,10 @@ impl Journal {
     }
 
     pub(crate) fn load(path: &Path) -> Option<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::error!(
-                    "Can't read {}, which says where replication pointed: {error}",
-                    path.display()
-                );
-                return None;
-            }
-        };
-        serde_json::from_str(&text)
-            .inspect_err(|error| tracing::error!("The file {} makes no sense: {error}", path.display()))
+        let read = mmm_daemon::read_state(path);
+        read.inspect_err(|error| tracing::error!("It is not known where replication pointed: {error}"))
             .ok()
+            .flatten()
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {

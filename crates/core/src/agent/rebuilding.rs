@@ -11,6 +11,8 @@ use crate::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
 pub(super) struct RebuildDesk {
     /// How the last one stands, also where an earlier worker began it.
     pub(super) status: Option<RebuildStatus>,
+    /// Why nobody knows whether the data are whole, until they were replaced.
+    unreadable: Option<String>,
 }
 
 impl AgentMind {
@@ -19,12 +21,28 @@ impl AgentMind {
         self.rebuild.status.as_ref().is_some_and(RebuildStatus::is_running)
     }
 
+    /// Whether what this server has is its own, as far as anybody knows: what only it has can still be saved.
+    pub fn has_own_data(&self) -> bool {
+        self.rebuild.status.as_ref().is_none_or(|status| !status.is_running() || status.is_unreadable())
+    }
+
     /// What an earlier worker left behind, before anything else is taken in.
     pub fn resume_rebuild(&mut self, status: RebuildStatus) {
+        if let RebuildStage::Unreadable(why) = &status.stage {
+            self.rebuild.unreadable = Some(why.clone());
+        }
         self.rebuild.status = Some(status);
     }
 
-    pub(super) fn take_in_rebuild(&mut self, status: RebuildStatus) {
+    pub(super) fn take_in_rebuild(&mut self, mut status: RebuildStatus) {
+        match (&status.stage, &self.rebuild.unreadable) {
+            (RebuildStage::Done { .. }, _) => self.rebuild.unreadable = None,
+            // Nothing was changed, so that the data are as doubtful as before.
+            (RebuildStage::Failed(why), Some(doubt)) => {
+                status.stage = RebuildStage::Unreadable(format!("{doubt}; another one was given up: {why}"));
+            }
+            _ => {}
+        }
         let was_rebuilding = self.is_rebuilding();
         self.rebuild.status = Some(status);
         if was_rebuilding && !self.is_rebuilding() {
@@ -58,7 +76,7 @@ impl AgentMind {
                 }
                 return;
             }
-            Some(status) if status.is_running() => return,
+            Some(status) if status.is_running() && !status.is_unreadable() => return,
             Some(_) | None => {}
         }
         if self.serves_nothing() {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::rebuilds::Wanted;
 use super::slots::Slot;
 use super::surplus::{Compared, compare};
 use super::{Action, Cluster, LogLevel};
@@ -103,6 +104,7 @@ impl Cluster {
 
     pub(super) fn tend_holds(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let Some(pair) = self.pair() else { return };
+        let is_doubtful = self.is_doubtful(&pair.old);
         let Some(slot) = self.slot_of(&pair.role) else { return };
         if let Held::Merging { surplus, .. } = &mut slot.held {
             if let Compared::Has(left) = &pair.compared {
@@ -114,6 +116,8 @@ impl Cluster {
             return;
         }
         match (pair.compared.clone(), &slot.held) {
+            // Nobody receives anything from data that may not be whole.
+            (Compared::Contained, _) if is_doubtful => {}
             (Compared::Contained, _) => self.lift(&pair, actions),
             (Compared::Unreadable, Held::Uncompared) => {
                 slot.held = Held::Unreadable;
@@ -125,8 +129,9 @@ impl Cluster {
                 self.tell_diverged(&pair, &surplus, actions);
                 match self.settings.diverged {
                     Diverged::Hold => {}
+                    Diverged::Merge if is_doubtful => {}
                     Diverged::Merge => self.begin_merge(&pair.role, "diverged merge", actions),
-                    Diverged::Clone => self.begin_rebuild(now, &pair.old, "diverged clone", actions),
+                    Diverged::Clone => self.begin_rebuild(now, &pair.old, Wanted::Policy, actions),
                 }
             }
             (Compared::NotYet | Compared::Unreadable, _) => {}
@@ -137,7 +142,7 @@ impl Cluster {
     fn pair(&self) -> Option<Pair> {
         let (role, slot, old) = self.hold()?;
         // What it had is on its way out, and what it gets is no answer before it is whole.
-        if self.is_rebuilding(old) {
+        if self.is_rebuilding(old) && !self.is_doubtful(old) {
             return None;
         }
         let new = slot.holder.as_ref()?;
@@ -162,6 +167,11 @@ impl Cluster {
                 compared => compared,
             },
         })
+    }
+
+    /// Whether the writer that took its place has all that it has.
+    pub(super) fn is_contained(&self, name: &HostName) -> bool {
+        self.pair().is_some_and(|pair| pair.old == *name && pair.compared == Compared::Contained)
     }
 
     fn lift(&mut self, pair: &Pair, actions: &mut Vec<Action>) {

@@ -4,11 +4,15 @@
 //! a rebuild is ordered until it is done the host is `REPLICATION_FAIL` and serves nothing, whatever its checks say, and whoever of
 //! monitor and agent was started anew meanwhile: the agent tells of it until it is done.
 
+mod recorded;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub(super) use self::recorded::Wanted;
 use super::holds::Held;
+use super::ledger::Outcome;
 use super::{Action, Cluster, LogLevel};
 use crate::diverged::{Saved, Surplus};
 use crate::gtid::GtidSet;
@@ -44,6 +48,12 @@ impl Cluster {
         self.rebuilds.contains_key(name) || self.running_rebuild(name).is_some()
     }
 
+    /// Whether nobody knows what its data are, and nothing is done about it.
+    pub(super) fn is_doubtful(&self, name: &HostName) -> bool {
+        !self.rebuilds.contains_key(name)
+            && self.running_rebuild(name).is_some_and(RebuildStatus::is_unreadable)
+    }
+
     /// What its agent says, though this monitor may never have asked for it.
     fn running_rebuild(&self, name: &HostName) -> Option<&RebuildStatus> {
         let status = self.hosts.get(name)?.agent.status.rebuild.as_deref()?;
@@ -66,14 +76,14 @@ impl Cluster {
             return super::command::unknown_host(name);
         }
         let name = HostName::from(name);
-        if self.is_rebuilding(&name) {
+        if self.is_rebuilding(&name) && !self.is_doubtful(&name) {
             return format!("OK: '{name}' is being rebuilt already. See `mmm_control show`.");
         }
         match self.may_rebuild(&name) {
             Err(why) => format!("ERROR: {why} Nothing was changed."),
             Ok(from) => {
                 let counted = self.counted_surplus(&name);
-                self.begin_rebuild(now, &name, "rejoin --clone", actions);
+                self.begin_rebuild(now, &name, Wanted::Operator, actions);
                 let first = counted.map_or_else(String::new, |counted| {
                     format!(" The {counted} that nobody else has are saved there before.")
                 });
@@ -119,7 +129,7 @@ impl Cluster {
             ));
         }
         match self.held_of(name) {
-            Some(Held::Uncompared) => {
+            Some(Held::Uncompared) if !self.is_contained(name) => {
                 return Err(format!(
                     "'{name}' was lost as the writer and has not been compared with '{from}' yet."
                 ));
@@ -132,7 +142,14 @@ impl Cluster {
             Some(Held::Merging { .. }) => {
                 return Err(format!("'{from}' is receiving what only '{name}' has."));
             }
-            Some(Held::Diverged(_)) | None => {}
+            Some(Held::Diverged(_) | Held::Uncompared) | None => {}
+        }
+        let tells =
+            |name: &HostName| self.hosts.get(name).is_some_and(|host| host.agent.status.gtid.is_some());
+        if let Some(silent) = [name, &from].into_iter().find(|name| !tells(name)) {
+            return Err(format!(
+                "The agent on '{silent}' has not said yet what its server has: try again in a moment."
+            ));
         }
         if !self.has_gtids(name) || !self.has_gtids(&from) {
             return Err(format!(
@@ -156,9 +173,10 @@ impl Cluster {
         &mut self,
         now: Moment,
         name: &HostName,
-        why: &str,
+        wanted: Wanted,
         actions: &mut Vec<Action>,
     ) {
+        let why = wanted.as_str();
         let from = match self.may_rebuild(name) {
             Ok(from) => from,
             Err(why) => {
@@ -174,6 +192,7 @@ impl Cluster {
         let surplus = self.held_surplus(name).cloned().or_else(|| self.errant_of(name));
         let text = format!("Host '{name}' is to be rebuilt from '{from}' ({why})");
         actions.push(Action::log(LogLevel::Warn, text));
+        self.record_rebuild(now, name, (id, &from), wanted, surplus.as_ref());
         let ordered = surplus.is_none();
         let rebuild = Rebuild { id, from, surplus, saved: None, since: now, ordered, begun: false };
         self.rebuilds.insert(name.clone(), rebuild);
@@ -181,6 +200,7 @@ impl Cluster {
 
     pub(super) fn tend_rebuilds(&mut self, now: Moment, actions: &mut Vec<Action>) {
         self.adopt_rebuilds(now, actions);
+        self.close_records(now);
         let names: Vec<HostName> = self.rebuilds.keys().cloned().collect();
         for name in names {
             self.tend_rebuild(now, &name, actions);
@@ -192,14 +212,18 @@ impl Cluster {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         for name in names {
             let Some(running) = self.running_rebuild(&name) else { continue };
-            if self.rebuilds.contains_key(&name) {
+            if self.rebuilds.contains_key(&name) || running.is_unreadable() {
                 continue;
             }
             let (id, from) = (running.id, running.from.clone());
+            // From the beginning to the end of a rebuild its agent tells of nothing else that was saved.
+            let saved = self.hosts.get(&name).and_then(|host| host.agent.status.saved.as_deref().cloned());
+            if !self.ledger.has_rebuild(&name) {
+                self.record_rebuild(now, &name, (id, &from), Wanted::Before, None);
+            }
             let text = format!("Host '{name}' is being rebuilt from '{from}', as its agent says");
             actions.push(Action::log(LogLevel::Info, text));
-            let rebuild =
-                Rebuild { id, from, surplus: None, saved: None, since: now, ordered: true, begun: true };
+            let rebuild = Rebuild { id, from, surplus: None, saved, since: now, ordered: true, begun: true };
             self.rebuilds.insert(name, rebuild);
         }
     }
@@ -223,9 +247,13 @@ impl Cluster {
             if let Some(writer) = writer {
                 rebuild.from = writer;
             }
+            self.ledger.note_stage(now, name, &told.from, &told.stage);
             match told.stage {
-                RebuildStage::Done { bytes } => self.end_rebuild(name, bytes, actions),
-                RebuildStage::Failed(why) => self.give_rebuild_up(name, &why, actions),
+                RebuildStage::Done { bytes } => self.end_rebuild(now, name, bytes, actions),
+                RebuildStage::Failed(why) => self.give_rebuild_up(now, name, &why, actions),
+                RebuildStage::Unreadable(_) => {
+                    self.give_rebuild_up(now, name, &told.stage.to_string(), actions);
+                }
                 _ => {}
             }
             return;
@@ -233,7 +261,7 @@ impl Cluster {
         if rebuild.ordered {
             if !rebuild.begun && now.since(rebuild.since) >= BEGIN_LIMIT {
                 let why = "its agent did not begin within a minute; see its log";
-                self.give_rebuild_up(name, why, actions);
+                self.give_rebuild_up(now, name, why, actions);
             }
             return;
         }
@@ -260,22 +288,29 @@ impl Cluster {
                     transactions.unwrap_or_default(),
                     saved.files.join(", ")
                 );
+                self.ledger.note_saved(now, name, &saved);
                 rebuild.saved = Some(*saved);
                 actions.push(Action::log(LogLevel::Info, text));
             }
             Some(saved) if saved.problem.is_some() => {
                 let why = saved.problem.unwrap_or_default();
-                self.give_rebuild_up(name, &format!("what only it has could not be saved. {why}"), actions);
+                self.give_rebuild_up(
+                    now,
+                    name,
+                    &format!("what only it has could not be saved. {why}"),
+                    actions,
+                );
             }
             Some(_) | None if waited >= SAVE_LIMIT => {
-                self.give_rebuild_up(name, "what only it has was not saved within a minute", actions);
+                self.give_rebuild_up(now, name, "what only it has was not saved within a minute", actions);
             }
             Some(_) | None => {}
         }
     }
 
-    fn end_rebuild(&mut self, name: &HostName, bytes: u64, actions: &mut Vec<Action>) {
+    fn end_rebuild(&mut self, now: Moment, name: &HostName, bytes: u64, actions: &mut Vec<Action>) {
         let Some(rebuild) = self.rebuilds.remove(name) else { return };
+        self.ledger.end_rebuild(now, name, Outcome::Done, "its server runs on the copy", Some(bytes));
         let saved = rebuild.saved.map(|saved| {
             let files = saved.files.join(", ");
             format!(". The {} transactions that nobody else has are on '{name}' in {files}", saved.count)
@@ -289,8 +324,9 @@ impl Cluster {
         actions.push(Action::log(LogLevel::Warn, text));
     }
 
-    fn give_rebuild_up(&mut self, name: &HostName, why: &str, actions: &mut Vec<Action>) {
+    fn give_rebuild_up(&mut self, now: Moment, name: &HostName, why: &str, actions: &mut Vec<Action>) {
         self.rebuilds.remove(name);
+        self.ledger.end_rebuild(now, name, Outcome::Refused, why, None);
         let text = format!(
             "Host '{name}' is not rebuilt, and its data are as they were: {why}. Try again with `mmm_control rejoin --clone {name}`"
         );
@@ -303,7 +339,11 @@ impl Cluster {
             let from = &rebuild.from;
             format!("Warning: host {name} is rebuilt from {from}: {}", self.rebuild_words(name, rebuild))
         });
-        told.collect()
+        let doubtful = self.hosts.keys().filter(|name| self.is_doubtful(name)).filter_map(|name| {
+            let stage = &self.running_rebuild(name)?.stage;
+            Some(format!("Warning: host {name} is not used: {stage}"))
+        });
+        told.chain(doubtful).collect()
     }
 
     fn rebuild_words(&self, name: &HostName, rebuild: &Rebuild) -> String {

@@ -78,6 +78,11 @@ impl Cluster {
         let Some(host) = self.hosts.get(name) else { return unknown_host(name) };
         let name = HostName::from(name);
         let writer = self.active_master().map_or("nobody", HostName::as_str);
+        if self.is_doubtful(&name) {
+            return format!(
+                "OK: Nobody knows whether the data of '{name}' are whole. Nothing was changed. See `mmm_control show` for why, and `mmm_control rejoin --clone {name}` gets all its data anew from '{writer}'."
+            );
+        }
         if self.is_rebuilding(&name) {
             return format!("OK: '{name}' is being rebuilt. See `mmm_control show` for how far it is.");
         }
@@ -117,6 +122,11 @@ impl Cluster {
         let connected = host.agent.connected;
         let name = HostName::from(name);
         let role = self.writer_role().cloned();
+        if self.is_rebuilding(&name) {
+            return format!(
+                "ERROR: The data of '{name}' are being replaced, or nobody knows whether they are whole: nothing of them can be merged. See `mmm_control show`."
+            );
+        }
         match (self.held_of(&name), role) {
             (Some(Held::Merging { .. }), _) => {
                 format!("OK: The new writer receives what only '{name}' has already. Please, wait some time.")

@@ -119,3 +119,32 @@ fn a_rebuild_follows_the_writer_to_another_host() {
     assert_eq!(fixture.rebuilds.last(), Some(&elsewhere));
     assert_eq!(fixture.rebuilds.len(), 2);
 }
+
+#[test]
+fn a_host_whose_rebuild_is_not_known_serves_nothing_until_another_one_is_done() {
+    let mut fixture = Fixture::unfound(None, None, crate::moment::Moment::from_secs(100));
+    let stage = RebuildStage::Unreadable("the file makes no sense".into());
+    fixture.mind.resume_rebuild(RebuildStatus { id: OrderId::default(), from: "db1".into(), stage });
+    fixture.found();
+    fixture.addresses(&[], true);
+    fixture.sees(WRITABLE);
+    assert_eq!(fixture.steps, [Step::CloseWrites], "nobody may use it");
+    fixture.end(&Step::CloseWrites, StepOutcome::Done);
+    fixture.sees(UP);
+    fixture.order(HostState::Online, &[], None);
+    fixture.pass(2000);
+    assert_eq!(fixture.steps, [], "nor is it pointed anywhere");
+
+    fixture.wants_rebuild(7);
+    assert_eq!(fixture.rebuilds.len(), 1);
+    fixture.stage(7, RebuildStage::Failed("no room".into()));
+    let status = fixture.status().rebuild.unwrap();
+    assert!(status.is_unreadable() && status.id == id(7), "{status:?}");
+    assert!(status.stage.to_string().contains("no room"), "{status:?}");
+    fixture.pass(2000);
+    assert_eq!(fixture.rebuilds.len(), 1, "not by itself");
+
+    fixture.wants_rebuild(8);
+    fixture.stage(8, RebuildStage::Done { bytes: 5 });
+    assert!(!fixture.status().rebuild.unwrap().is_running());
+}

@@ -95,7 +95,7 @@ impl Cluster {
     }
 
     /// What is known of the host that has or had the role.
-    pub(super) fn evidence(&self, now: Moment, name: &HostName) -> Vec<Evidence> {
+    pub(in crate::cluster) fn evidence(&self, now: Moment, name: &HostName) -> Vec<Evidence> {
         let Some(host) = self.hosts.get(name) else { return Vec::new() };
         let agent = &host.agent;
         let heard = self.ledger.heard.get(name).and_then(|at| ms(now, *at));

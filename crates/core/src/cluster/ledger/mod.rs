@@ -6,6 +6,7 @@
 
 mod evidence;
 mod gap;
+mod rebuilt;
 mod record;
 mod tell;
 mod watch;
@@ -13,6 +14,8 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+pub(super) use rebuilt::Begun;
+pub use rebuilt::RebuildAccount;
 pub use record::{
     Candidate, Evidence, Gap, Kind, Outcome, Record, Said, StepKind, StepTaken, Transactions, Trigger,
 };
@@ -64,6 +67,8 @@ pub(super) struct Ledger {
     last_number: u64,
     open: Option<Page>,
     ended: VecDeque<Page>,
+    /// Rebuilds of hosts, which go on beside whatever becomes of the role.
+    rebuilds: BTreeMap<u64, Page>,
     /// When each host's agent said something last.
     heard: BTreeMap<HostName, Moment>,
     /// When the granted holder was last known to take writes at its address.
@@ -212,8 +217,11 @@ impl Ledger {
     /// The records that have changed, as they are now.
     fn take_changed(&mut self) -> Vec<Record> {
         let changed = std::mem::take(&mut self.changed);
-        let pages = self.ended.iter().chain(&self.open);
-        pages.map(|page| &page.record).filter(|record| changed.contains(&record.number)).cloned().collect()
+        let pages = self.ended.iter().chain(&self.open).chain(self.rebuilds.values());
+        let records = pages.map(|page| &page.record).filter(|record| changed.contains(&record.number));
+        let records = records.cloned().collect();
+        self.rebuilds.retain(|_, page| page.record.outcome.is_none());
+        records
     }
 }
 
@@ -222,6 +230,10 @@ impl Cluster {
     /// ended is finished as far as this monitor can know.
     pub fn recall(&mut self, now: Moment, records: Vec<(Record, Duration)>) {
         for (record, ago) in records {
+            if record.kind == Kind::Rebuild {
+                self.ledger.recall_rebuild(now, record, ago);
+                continue;
+            }
             // Of several that were never ended only the last can still be under way.
             self.ledger.end(now, Outcome::Superseded, "no monitor has seen it end");
             self.ledger.last_number = self.ledger.last_number.max(record.number);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rebuilt::RebuildAccount;
 use crate::lease::Epoch;
 use crate::names::{HostName, Role};
 use crate::state::HostState;
@@ -24,6 +25,8 @@ pub enum Kind {
     Start,
     /// The same host was promoted anew.
     Again,
+    /// No role moved: a host got all its data anew.
+    Rebuild,
 }
 
 impl Kind {
@@ -33,6 +36,7 @@ impl Kind {
             Self::Move => "move",
             Self::Start => "start",
             Self::Again => "again",
+            Self::Rebuild => "rebuild",
         }
     }
 }
@@ -134,6 +138,17 @@ pub enum StepKind {
     Applied,
     /// The monitor that goes on is another one.
     NextMonitor,
+    /// What only the host to be rebuilt has is in files.
+    Saved,
+    /// Its agent looks whether it can be done.
+    Preparing,
+    Copying,
+    /// The copy is made usable.
+    Working,
+    /// The server on the copy is pointed at the writer.
+    Attaching,
+    /// It did not work out, and is begun anew.
+    Retried,
 }
 
 impl StepKind {
@@ -155,6 +170,12 @@ impl StepKind {
             Self::Address => "address",
             Self::Applied => "applied",
             Self::NextMonitor => "next monitor",
+            Self::Saved => "saved",
+            Self::Preparing => "preparing",
+            Self::Copying => "copying",
+            Self::Working => "working",
+            Self::Attaching => "attaching",
+            Self::Retried => "retried",
         }
     }
 }
@@ -256,6 +277,9 @@ pub struct Record {
     /// Only on a replica.
     #[serde(default)]
     pub errant: Vec<Transactions>,
+    /// Of a rebuild.
+    #[serde(default)]
+    pub rebuild: Option<RebuildAccount>,
     #[serde(default)]
     pub outcome: Option<Outcome>,
     #[serde(default)]
@@ -287,6 +311,7 @@ impl Record {
             diverged: Vec::new(),
             gone: Vec::new(),
             errant: Vec::new(),
+            rebuild: None,
             outcome: None,
             outcome_why: String::new(),
             ended_ms: None,

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Candidate, Gap, Outcome, Record, StepKind, Transactions};
+use super::{Candidate, Gap, Kind, Outcome, Record, StepKind, Transactions};
+use crate::rebuild::in_megabytes;
 
 /// How a moment is written: by milliseconds since 1970.
 type Clock<'a> = &'a dyn Fn(i64) -> String;
@@ -46,6 +47,9 @@ fn began(record: &Record, clock: Clock) -> String {
 }
 
 fn gap_words(record: &Record) -> String {
+    if record.kind == Kind::Rebuild {
+        return "-".to_owned();
+    }
     match (record.gap.length_ms(), record.outcome) {
         (Some(ms), _) => seconds(i64::try_from(ms).unwrap_or(i64::MAX)),
         (None, Some(Outcome::Refused)) => "none".to_owned(),
@@ -102,15 +106,12 @@ pub fn tale(record: &Record, clock: Clock) -> String {
     let host = |host: &Option<crate::names::HostName>| {
         host.as_ref().map_or("nobody".to_owned(), ToString::to_string)
     };
-    let _ = writeln!(
-        text,
-        "{} {} of role {}: {} -> {}",
-        record.kind.as_str(),
-        record.number,
-        record.role,
-        host(&record.from),
-        host(&record.to)
-    );
+    let (kind, number) = (record.kind.as_str(), record.number);
+    let (from, to) = (host(&record.from), host(&record.to));
+    let _ = match record.kind {
+        Kind::Rebuild => writeln!(text, "{kind} {number} of host {to} from {from}"),
+        _ => writeln!(text, "{kind} {number} of role {}: {from} -> {to}", record.role),
+    };
     let _ = writeln!(text, "  Began:    {}", began(record, clock));
     let rule = record.trigger.rule.as_ref().map_or_else(String::new, |rule| format!(", rule {rule}"));
     let _ = writeln!(text, "  Trigger:  {} (by {}{rule})", record.trigger.what, record.trigger.by);
@@ -122,7 +123,10 @@ pub fn tale(record: &Record, clock: Clock) -> String {
         Some(outcome) => writeln!(text, "  Outcome:  {}: {}", outcome.as_str(), record.outcome_why),
         None => writeln!(text, "  Outcome:  under way"),
     };
-    tell_gap(&mut text, record);
+    match record.kind {
+        Kind::Rebuild => tell_rebuild(&mut text, record),
+        _ => tell_gap(&mut text, record),
+    }
     tell_transactions(&mut text, record);
     if !record.evidence.is_empty() {
         text.push_str("\nWhat was known when it began:\n");
@@ -169,6 +173,16 @@ fn tell_candidate(text: &mut String, candidate: &Candidate) {
         if let Some(place) = place {
             let _ = writeln!(text, "              {word} {place} (said {said})");
         }
+    }
+}
+
+fn tell_rebuild(text: &mut String, record: &Record) {
+    let Some(account) = &record.rebuild else { return };
+    if let Some(bytes) = account.bytes {
+        let _ = writeln!(text, "  Copied:   {}", in_megabytes(bytes));
+    }
+    for file in &account.saved {
+        let _ = writeln!(text, "  Saved:    {file}");
     }
 }
 

@@ -1,9 +1,12 @@
 //! A host that gets all its data anew from the writer: saved before, never ONLINE before it is done, whoever is started anew.
 
+use std::time::Duration;
+
 use super::fixture::*;
 use super::moving::{after_a_loss, after_a_loss_of, gtid};
+use crate::cluster::ledger::{Kind, Outcome, Record, StepKind, table, tale};
 use crate::diverged::Saved;
-use crate::message::ServerView;
+use crate::message::{OrderId, ServerView};
 use crate::rebuild::{RebuildOrder, RebuildStage, RebuildStatus};
 use crate::settings::{Diverged, Settings};
 use crate::state::HostState;
@@ -165,4 +168,116 @@ fn only_a_host_out_of_service_may_be_rebuilt_and_only_from_a_writer_that_serves(
     fixture.pass(61);
     assert!(fixture.logged_part("its agent did not begin within a minute"));
     assert!(fixture.orders["db2"].rebuild.is_none());
+}
+
+#[test]
+fn a_host_whose_rebuild_is_not_known_stays_out_until_it_is_rebuilt_by_a_word() {
+    let unreadable = |id| RebuildStatus {
+        id,
+        from: "db1".into(),
+        stage: RebuildStage::Unreadable("the file /x makes no sense".into()),
+    };
+    let mut fixture = diverged();
+    fixture.report("db1", |status| status.rebuild = Some(Box::new(unreadable(OrderId::default()))));
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    let shown = fixture.command("show");
+    assert!(shown.contains("host db1 is not used") && shown.contains("/x makes no sense"), "{shown}");
+    assert!(fixture.command("rejoin --merge db1").starts_with("ERROR"), "of data that may not be whole");
+    assert!(fixture.command("set_online db1").starts_with("ERROR"));
+    assert!(fixture.command("rejoin db1").contains("rejoin --clone db1"));
+
+    assert!(fixture.command("rejoin --clone db1").starts_with("OK: 'db1' gets all its data anew"));
+    fixture.saves(true, None);
+    let order = fixture.rebuild_ordered().unwrap();
+    fixture.report("db1", |status| status.rebuild = Some(Box::new(unreadable(order.id))));
+    assert!(fixture.rebuild_ordered().is_none(), "its agent gave it up");
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    assert!(fixture.command("rejoin --clone db1").starts_with("OK: 'db1' gets all its data anew"));
+}
+
+#[test]
+fn replication_from_a_host_whose_rebuild_is_not_known_stays_held() {
+    let holds = |fixture: &Fixture| fixture.orders["db2"].writer.as_ref().unwrap().hold;
+    let mut fixture = Fixture::running(pair());
+    fixture.report("db1", |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+    });
+    fixture.settle();
+    fixture.report("db2", |status| (status.holding, status.gtid) = (true, Some(gtid(13, 5, 40))));
+    let stage = RebuildStage::Unreadable("the file /x makes no sense".into());
+    let status = RebuildStatus { id: OrderId::default(), from: "db1".into(), stage };
+    fixture.report("db1", |of| {
+        (of.rebuilds, of.rebuild) = (true, Some(Box::new(status)));
+        (of.server, of.gtid) = (READ_ONLY, Some(gtid(12, 40, 5)));
+    });
+    fixture.settle();
+    assert!(holds(&fixture), "they may not be whole");
+    let answer = fixture.command("rejoin --clone db1");
+    assert!(answer.starts_with("OK: 'db1' gets all its data anew"), "{answer}");
+}
+
+fn records(fixture: &Fixture) -> Vec<Record> {
+    fixture.records.values().filter(|record| record.kind == Kind::Rebuild).cloned().collect()
+}
+
+#[test]
+fn a_rebuild_is_recorded_with_who_wanted_it_its_steps_and_what_was_saved() {
+    let (mut fixture, order) = rebuilding();
+    fixture.pass(1500);
+    fixture.stage(&order, RebuildStage::Copying { done: 50_000_000, of: Some(60_000_000) });
+    fixture.stage(&order, RebuildStage::Working("its server has been ending for 5 s".into()));
+    fixture.stage(&order, RebuildStage::Working("its server has been ending for 10 s".into()));
+    fixture.stage(&order, RebuildStage::AwaitsServer);
+    fixture.stage(&order, RebuildStage::Attaching);
+    fixture.stage(&order, RebuildStage::Done { bytes: 60_000_000 });
+    let record = records(&fixture).pop().unwrap();
+    let steps: Vec<&str> = record.steps.iter().map(|step| step.step.as_str()).collect();
+    assert_eq!(steps, ["seen", "saved", "copying", "working", "waits", "attaching"]);
+    assert_eq!((record.from.clone(), record.to.clone()), (Some("db2".into()), Some("db1".into())));
+    assert_eq!(record.outcome, Some(Outcome::Done));
+    assert_eq!(record.trigger.what, "rejoin --clone db1");
+    assert!(!record.evidence.is_empty());
+    let told = tale(&record, &|ms| ms.to_string());
+    let saved = "Saved:    /var/lib/mysql-mmm/diverged/x";
+    for words in ["of host db1 from db2", "Copied:   60.0 MB", saved, "Only on db1: 3"] {
+        assert!(told.contains(words), "{words} is not in {told}");
+    }
+    let text = table([&record], &|ms| ms.to_string());
+    assert!(text.contains("rebuild") && text.contains("done (3 diverged)"), "{text}");
+}
+
+#[test]
+fn the_next_monitor_goes_on_with_the_record_of_a_rebuild() {
+    let (mut fixture, order) = rebuilding();
+    let begun = records(&fixture).pop().unwrap();
+    fixture.restart_with_state();
+    fixture.records.clear();
+    fixture.cluster.recall(fixture.now, vec![(begun.clone(), Duration::from_secs(3))]);
+    fixture.start();
+    fixture.settle();
+    fixture.stage(&order, RebuildStage::Done { bytes: 60_000_000 });
+    let record = records(&fixture).pop().unwrap();
+    assert_eq!((record.number, record.outcome), (begun.number, Some(Outcome::Done)));
+    assert!(record.has(StepKind::NextMonitor));
+    assert!(fixture.logged_part("that nobody else has are on 'db1' in /var/lib"), "as its agent still says");
+
+    // Nobody was there when it ended.
+    fixture.restart_with_state();
+    fixture.records.clear();
+    fixture.cluster.recall(fixture.now, vec![(begun.clone(), Duration::from_secs(3))]);
+    fixture.start();
+    fixture.settle();
+    let record = records(&fixture).pop().unwrap();
+    assert_eq!((record.number, record.outcome), (begun.number, Some(Outcome::Done)));
+
+    // It was never begun.
+    fixture.restart_with_state();
+    fixture.report("db1", |status| status.rebuild = None);
+    fixture.records.clear();
+    fixture.cluster.recall(fixture.now, vec![(begun, Duration::from_secs(3))]);
+    fixture.start();
+    fixture.settle();
+    assert_eq!(records(&fixture).pop().unwrap().outcome, Some(Outcome::Undone));
 }
