@@ -15,9 +15,9 @@ use anyhow::{Context, Result};
 use mmm_core::HostName;
 use mmm_core::doctor::{
     Checkup, Finding, InterfaceFacts, LocalFacts, Login, PeerFacts, Severity, Whose, describe, judge_account,
-    judge_heartbeat, judge_host, judge_server, news,
+    judge_extras, judge_heartbeat, judge_host, judge_server, news,
 };
-use mmm_mysql::{ErrorKind, log_in};
+use mmm_mysql::{ErrorKind, Flavour, Session, extras, log_in};
 use mmm_net::Link;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +25,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 pub(crate) use self::setup::DoctorSetup;
+use crate::rebuild::BACKUP_TOOLS;
+use crate::server_process::tools_beside_server;
 use crate::setup::Setup;
 
 /// By then the hosts that were started together with this one are up.
@@ -154,6 +156,16 @@ async fn examine_server(setup: &Setup) -> Vec<Finding> {
             findings.extend(judge_heartbeat(&setup.host, schema, account, said));
         }
     }
+    if let Login::In { account, .. } = &account.login {
+        let left = until.saturating_duration_since(Instant::now());
+        match extras(&mut session, setup.rebuilds, left).await {
+            Ok(mut extras) => {
+                extras.lacks_program = lacking_program(setup, &session);
+                findings.extend(judge_extras(&setup.host, account, &extras));
+            }
+            Err(error) => tracing::debug!("The doctor could not ask for the account's grants: {error}"),
+        }
+    }
     session.close().await;
     match facts {
         Ok(facts) => findings.extend(judge_server(
@@ -166,6 +178,16 @@ async fn examine_server(setup: &Setup) -> Vec<Finding> {
         Err(error) => tracing::debug!("The doctor could not ask the server: {error}"),
     }
     findings
+}
+
+/// For a rebuild by a backup, where one is to be made without anybody who prepares it.
+fn lacking_program(setup: &Setup, session: &Session) -> Option<String> {
+    if !setup.rebuilds || session.identity().flavour != Flavour::MariaDb {
+        return None;
+    }
+    let pid_file = session.identity().pid_file.clone().unwrap_or_else(|| setup.server_pid_file.clone());
+    let lacks = |names: &&[&str]| tools_beside_server(&pid_file, names).is_empty();
+    [&["mbstream"][..], &BACKUP_TOOLS[..]].iter().find(|names| lacks(names)).map(|names| names[0].to_owned())
 }
 
 /// The account of this host's replication at each server it may have to replicate from.

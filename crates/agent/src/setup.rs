@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use mmm_config::Settings;
+use mmm_config::{Diverged, Settings};
 use mmm_core::lease::LeaseRules;
 use mmm_core::{AgentSettings, HostName, Role, RoleName};
 use mmm_daemon::LogSettings;
@@ -52,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) donors: BTreeMap<HostName, Donor>,
     /// Starts the server where nothing else does while this host is rebuilt.
     pub(crate) server_start_command: Option<String>,
+    /// Hosts are to be rebuilt without a word, or are prepared for it.
+    pub(crate) rebuilds: bool,
     /// Every address of every role.
     pub(crate) roles: BTreeMap<IpAddr, Role>,
     /// The agents of all other hosts.
@@ -138,6 +140,7 @@ impl Setup {
             replication_at,
             donors,
             server_start_command: settings.server_start_command.clone(),
+            rebuilds: settings.diverged == Diverged::Clone || settings.server_start_command.is_some(),
             roles,
             peers,
             secret,

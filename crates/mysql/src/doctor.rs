@@ -1,5 +1,7 @@
 //! What a server and its accounts say about themselves, for the doctor: gathered here, judged elsewhere.
 
+mod extras;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,11 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub use self::extras::extras;
 use crate::address::{Account, Endpoint};
 use crate::dialect::{Dialect, Flavour, Version};
 use crate::error::ServerError;
-use crate::grants::{AccountKind, privileges};
+use crate::grants::{AccountKind, printed, privileges};
 use crate::record::Record;
 use crate::replica::{ReplicaStatus, ThreadState};
 use crate::session::Session;
@@ -71,7 +74,7 @@ pub async fn log_in(
             // Also a server that lets nobody in says what it is.
             let left = until.saturating_duration_since(Instant::now());
             let (flavour, version) = greeted_by(endpoint, left).await.unwrap_or(USUAL);
-            return (facts(refused(&error), privileges(kind, flavour, version)), None);
+            return (facts(refused(&error), &printed(kind, flavour, version)), None);
         }
     };
     let (flavour, version) = (session.identity().flavour, session.identity().version);

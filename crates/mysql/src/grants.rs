@@ -22,8 +22,31 @@ pub fn grants(
     let quoted = password.replace('\\', "\\\\").replace('\'', "''");
     vec![
         format!("CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '{quoted}'"),
-        format!("GRANT {} ON *.* TO {account}", privileges(kind, flavour, version)),
+        format!("GRANT {} ON *.* TO {account}", printed(kind, flavour, version)),
     ]
+}
+
+/// All that an account is to be given, with what it can do without in most nights.
+pub(crate) fn printed(kind: AccountKind, flavour: Flavour, version: Version) -> String {
+    let needed = privileges(kind, flavour, version);
+    match for_half_received(flavour, version) {
+        Some(more) if kind == AccountKind::Agent => format!("{needed}, {more}"),
+        _ => needed.to_owned(),
+    }
+}
+
+/// For ending an applier that waits for the rest of a transaction, as for every thread of replication there.
+pub(crate) fn for_half_received(flavour: Flavour, version: Version) -> Option<&'static str> {
+    let since = Version { major: 8, minor: 0, patch: 16 };
+    (flavour == Flavour::MySql && version >= since).then_some("SYSTEM_USER")
+}
+
+/// What the agents' account needs for getting a host all its data anew, beside the usual: everywhere, and on one schema.
+pub(crate) fn for_rebuilding(flavour: Flavour) -> (&'static [&'static str], Option<&'static str>) {
+    match flavour {
+        Flavour::MariaDb => (&["RELOAD", "LOCK TABLES", "REPLICATION MASTER ADMIN"], None),
+        Flavour::MySql => (&["CLONE_ADMIN", "BACKUP_ADMIN"], Some("performance_schema")),
+    }
 }
 
 /// As GRANT wants them. Before 10.5.9 and 8.0 there was SUPER for all that is more than looking.
@@ -58,6 +81,17 @@ mod tests {
         let statements = grants(AccountKind::Replication, Flavour::MariaDb, version, "'repl'@'%'", "it's");
         assert_eq!(statements[0], "CREATE USER IF NOT EXISTS 'repl'@'%' IDENTIFIED BY 'it''s'");
         assert_eq!(statements[1], "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'");
+    }
+
+    #[test]
+    fn what_is_printed_for_an_agent_has_what_ends_a_half_received_transaction() {
+        let last = |kind, flavour, (major, minor, patch)| {
+            grants(kind, flavour, Version { major, minor, patch }, "a", "b").pop().unwrap()
+        };
+        assert!(last(AccountKind::Agent, Flavour::MySql, (9, 7, 0)).contains(", SYSTEM_USER ON *.* TO a"));
+        assert!(!last(AccountKind::Agent, Flavour::MySql, (8, 0, 15)).contains("SYSTEM_USER"));
+        assert!(!last(AccountKind::Monitor, Flavour::MySql, (9, 7, 0)).contains("SYSTEM_USER"));
+        assert!(!last(AccountKind::Agent, Flavour::MariaDb, (11, 8, 0)).contains("SYSTEM_USER"));
     }
 
     #[test]

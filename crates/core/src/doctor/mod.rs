@@ -5,6 +5,7 @@
 
 mod account;
 mod cluster;
+mod extras;
 mod facts;
 mod finding;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use account::judge_account;
 pub use cluster::{ClusterFacts, HostExamined, judge_cluster};
+pub use extras::{Extras, judge_extras};
 pub use facts::{
     AccountFacts, AtBoot, Checkup, InterfaceFacts, LocalFacts, Login, PeerFacts, Periods, ReplicationFacts,
     ServerFacts, Whose,
