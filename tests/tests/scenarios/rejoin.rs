@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Program, Record, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, other, quick};
+use crate::locks::Session;
 
 /// A cluster whose monitor sees a lost host after 2 s.
 fn description(name: &str, flavour: Option<Flavour>) -> Builder {
@@ -152,6 +153,47 @@ fn a_conflict_stops_the_merge_and_is_told() {
 #[test]
 fn mysql_9_7_a_conflict_stops_the_merge_and_is_told() {
     conflict(description("rj_my_conflict", Some(Flavour::MySql97)));
+}
+
+/// The monitor that goes on finds a merge under way: nothing of it is lost, and nothing is applied twice.
+fn merged_under_a_restart(builder: Builder) {
+    let (lab, record) = diverged(builder);
+    let judge = Judge::new(&lab, record);
+    let only = only_on_the_old(&judge);
+    let (first, middle) = (only[0], only[only.len() / 2]);
+    // The applier stands still in the middle.
+    let lock = format!("START TRANSACTION; INSERT INTO probe VALUES ({middle}, {ID2})");
+    let lock = Session::begin(&lab, M2, &lock);
+    lab.tell(&["rejoin", "--merge", M1]);
+    wait_for("the first of them on the new writer", SOON, || match judge.rows(M2).unwrap() {
+        rows if rows.contains_key(&first) => Ok(()),
+        rows => Err(format!("{} rows", rows.len())),
+    })
+    .unwrap();
+    lab.kill(MON, Program::Monitor).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    lab.start(MON, Program::Monitor).unwrap();
+    lab.wait_show("a monitor that has heard of all", SOON, |show| show.state(M2) == "ONLINE").unwrap();
+    assert!(!judge.rows(M2).unwrap().contains_key(&middle), "it was over before the monitor was back");
+    lock.end();
+    lab.expect_pair(M2);
+    assert_eq!(judge.lost(M2).unwrap(), Vec::<u64>::new());
+    for (here, there) in [(M2, M1), (M1, M2)] {
+        lab.wait_replicating(there, SOON).unwrap();
+        lab.wait_replicated(here, there, SOON).unwrap();
+    }
+    lab.expect_identical(M2, &[M1]);
+    assert!(lab.tell(&["diverged"]).starts_with("OK: No host"));
+}
+
+#[test]
+fn a_merge_goes_on_when_the_monitor_is_started_anew() {
+    merged_under_a_restart(description("rj_restart", None));
+}
+
+#[test]
+fn mysql_9_7_a_merge_goes_on_when_the_monitor_is_started_anew() {
+    merged_under_a_restart(description("rj_my_restart", Some(Flavour::MySql97)));
 }
 
 /// Both are ONLINE this soon after the server of the lost writer answers.
