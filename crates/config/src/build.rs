@@ -59,6 +59,7 @@ pub(crate) fn settings(resolved: &Resolved, report: &Report) -> Settings {
         server_start_command: global.text("server_start_command"),
         move_on_stalled_writes: global.word("on_stalled_writes") == "move",
         lease: lease(&global),
+        reader_return_after: global.time("reader_return_after"),
         diverged: match global.word("diverged").as_str() {
             "merge" => Diverged::Merge,
             "clone" => Diverged::Clone,

@@ -247,6 +247,14 @@ pub const VARIABLES: &[Variable] = &[
         .used(M)
         .mmm3(),
     global(
+        "reader_return_after",
+        GRACE,
+        "seconds that a host which came back has to be well before it gets addresses of readers again",
+    )
+    .default("0")
+    .used(M)
+    .mmm3(),
+    global(
         "promote_apply_timeout",
         GRACE,
         "seconds a new writer applies what it received before it opens with the rest still to come; 0: as long as it takes",

@@ -37,6 +37,8 @@ pub struct Settings {
     pub lease: LeaseSettings,
     /// For the monitor only; for others the default.
     pub diverged: Diverged,
+    /// How long a host that came back has to be well before it gets readers.
+    pub reader_return_after: Duration,
     /// For the monitor only.
     pub monitor: Option<MonitorSettings>,
     /// Where `mmm_control` reaches the monitor; for the monitor and `mmm_control` only.

@@ -117,6 +117,8 @@ pub struct Settings {
     pub leases_run_out: bool,
     /// How long the role waits for a writer's server that has ended and may be restarted in place.
     pub failover_grace: Duration,
+    /// How long a host that came back has to be well before it gets balanced roles, while there are others for them.
+    pub reader_return_after: Duration,
     pub diverged: Diverged,
     pub failover_policy: FailoverPolicy,
     /// What becomes of a writer whose server answers and takes no writes.

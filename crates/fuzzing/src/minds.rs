@@ -44,6 +44,7 @@ pub(crate) fn cluster() -> Cluster {
         terms: LeaseTerms::default(),
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        reader_return_after: Duration::ZERO,
         diverged: mmm_core::Diverged::default(),
         failover_policy: mmm_core::FailoverPolicy::Availability,
         semi_sync: mmm_core::SemiSyncMode::Watch,

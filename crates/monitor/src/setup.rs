@@ -180,6 +180,7 @@ fn mind_settings(config: &Config, monitor: &mmm_config::MonitorSettings) -> Resu
         terms: lease_terms(&config.lease)?,
         leases_run_out: !config.lease.writer_lease.is_zero(),
         failover_grace: config.lease.failover_grace,
+        reader_return_after: config.reader_return_after,
         diverged: match config.diverged {
             Diverged::Hold => mmm_core::Diverged::Hold,
             Diverged::Merge => mmm_core::Diverged::Merge,

@@ -146,6 +146,7 @@ pub(crate) fn cluster_settings(instance: u64, shape: Shape) -> Settings {
         terms: LeaseTerms { length: lease_length(shape), fence_hung_server: true, ..LeaseTerms::default() },
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        reader_return_after: Duration::ZERO,
         diverged: mmm_core::Diverged::default(),
         failover_policy: match shape.replication {
             Replication::SemiSync { consistency: true, .. } => FailoverPolicy::Consistency,

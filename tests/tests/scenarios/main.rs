@@ -45,6 +45,7 @@ mod planned;
 mod privileged;
 mod protocol1_agent;
 mod protocol1_monitor;
+mod reader_back;
 mod rebuild;
 mod rebuild_troubles;
 mod rejoin;

@@ -50,6 +50,8 @@ pub(super) struct Agent {
 pub(super) struct Host {
     pub(super) state: HostState,
     pub(super) since: Moment,
+    /// Since when it has been ONLINE with none of its checks failing.
+    pub(super) well_since: Option<Moment>,
     pub(super) checks: BTreeMap<CheckKind, Check>,
     pub(super) agent: Agent,
     pub(super) leaves: VecDeque<Moment>,
@@ -72,6 +74,7 @@ impl Host {
         Self {
             state: HostState::Unknown,
             since: Moment::ZERO,
+            well_since: None,
             checks: CheckKind::ALL.into_iter().map(|kind| (kind, Check::new())).collect(),
             agent: Agent::default(),
             leaves: VecDeque::new(),

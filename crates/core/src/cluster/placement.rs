@@ -14,6 +14,7 @@ impl Cluster {
     }
 
     pub(super) fn place_roles(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        self.note_well_hosts(now);
         self.place_orphans(now, RoleMode::Exclusive, actions);
         self.place_orphans(now, RoleMode::Balanced, actions);
         if self.mode == Mode::Active {
@@ -43,7 +44,36 @@ impl Cluster {
         let mut hosts: Vec<HostName> =
             hosts.into_iter().filter(|host| self.eligible(now, role, host)).collect();
         hosts.sort();
+        if !self.is_exclusive(role) && hosts.iter().any(|host| self.has_settled(now, host)) {
+            hosts.retain(|host| self.has_settled(now, host));
+        }
         hosts
+    }
+
+    fn note_well_hosts(&mut self, now: Moment) {
+        let master = self.active_master().cloned();
+        for (name, host) in &mut self.hosts {
+            // What the active master receives is nothing that its readers wait for.
+            let kinds = if master.as_ref() == Some(name) {
+                &[CheckKind::Ping, CheckKind::Mysql][..]
+            } else {
+                &CheckKind::ALL[..]
+            };
+            let is_well =
+                host.state == HostState::Online && !kinds.iter().any(|kind| host.check(*kind).failing());
+            host.well_since = is_well.then(|| host.well_since.unwrap_or(now));
+        }
+    }
+
+    /// A server that was started anew reads everything from its disk at first, and may be behind: readers have time to come back.
+    fn has_settled(&self, now: Moment, name: &HostName) -> bool {
+        let patience = self.settings.reader_return_after;
+        patience.is_zero()
+            || self
+                .hosts
+                .get(name)
+                .and_then(|host| host.well_since)
+                .is_some_and(|since| now.since(since) >= patience)
     }
 
     /// Weight of what a host carries, in halves of a role: the active master role counts one half, so that readers

@@ -66,6 +66,7 @@ pub(super) fn pair() -> Settings {
         terms: LeaseTerms::default(),
         leases_run_out: true,
         failover_grace: Duration::ZERO,
+        reader_return_after: Duration::ZERO,
         diverged: crate::settings::Diverged::default(),
         failover_policy: crate::settings::FailoverPolicy::Availability,
         on_stalled_writes: crate::settings::OnStalledWrites::Show,

@@ -284,6 +284,33 @@ fn an_order_is_repeated_every_three_seconds_with_its_number() {
 }
 
 #[test]
+fn a_host_that_came_back_gets_readers_when_it_has_been_well_for_a_while() {
+    let patience = Duration::from_secs(30);
+    let mut settings = four();
+    settings.reader_return_after = patience;
+    let mut fixture = Fixture::running(settings);
+    let readers = |fixture: &Fixture| fixture.roles("db4").matches("reader").count();
+    assert_eq!(readers(&fixture), 1, "when nobody has been there for long, nobody waits");
+    fixture.pass(60);
+    fixture.report("db4", |status| {
+        status.server = GONE;
+        status.held.clear();
+    });
+    fixture.settle();
+    fixture.report("db4", |status| status.server = UP);
+    fixture.settle();
+    assert_eq!(fixture.state("db4"), HostState::Online);
+    fixture.pass(10);
+    assert_eq!(readers(&fixture), 0, "not yet");
+    fixture.bad("db4", CheckKind::RepBacklog);
+    fixture.good("db4", CheckKind::RepBacklog);
+    fixture.pass(24);
+    assert_eq!(readers(&fixture), 0, "it was behind meanwhile");
+    fixture.pass(12);
+    assert_eq!(readers(&fixture), 1);
+}
+
+#[test]
 fn readers_spread_evenly_and_the_writer_counts_as_half_a_role() {
     let mut fixture = Fixture::running(four());
     for host in ["db1", "db2", "db3", "db4"] {
