@@ -3,6 +3,7 @@
 //! It is done in a task of its own. How far it is stands in a file beside the epoch file before each step that can't be taken back,
 //! so that an agent that is started anew goes on with it; until it is done the mind leaves the server alone.
 
+mod back_channel;
 mod backup_desk;
 mod folders;
 mod journal;

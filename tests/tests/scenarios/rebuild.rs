@@ -167,6 +167,13 @@ fn a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
     by_a_word(mariadb("rb_word"), Flavour::MariaDb1011);
 }
 
+/// The channels of both masters go by file and position, which mean nothing in the log of a server that was rebuilt.
+#[test]
+fn with_channels_by_position_a_diverged_host_is_rebuilt_by_a_word_and_serves_again() {
+    let builder = quick("rb_places").append(ConfigFile::Monitor, QUICK_CHECKS);
+    by_a_word(builder.server(Flavour::MariaDb1011), Flavour::MariaDb1011);
+}
+
 #[test]
 fn mysql_9_7_with_diverged_clone_a_host_is_rebuilt_though_its_agent_is_killed_twice() {
     let (lab, _) =

@@ -41,6 +41,8 @@ pub(crate) struct Journal {
     /// What such a copy has, and the past of the log that belongs to it.
     pub(crate) gtid: Option<String>,
     pub(crate) log_state: String,
+    /// Where in the writer's log such a copy ends, for a channel that goes by that.
+    pub(crate) place: Option<(String, u64)>,
     /// Seconds between two attempts to reach the writer.
     pub(crate) retry: u64,
     /// How it ended.
@@ -63,6 +65,7 @@ impl Journal {
             data: None,
             gtid: None,
             log_state: String::new(),
+            place: None,
             retry: 60,
             end: None,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mmm_core::rebuild::{BackupAnswer, BackupRequest, RebuildStage, in_megabytes};
-use mmm_mysql::{Flavour, GtidUse, Repoint, Session, StartAt};
+use mmm_mysql::{Coordinates, Flavour, GtidUse, Repoint, Session, StartAt};
 use mmm_net::ProcessHandle;
 use mmm_wire::Connection;
 use tokio::fs;
@@ -75,8 +75,10 @@ impl Work {
             found.ok_or_else(|| Trouble::Vain(text()))
         };
         let (unpacker, tool) = (tool(&["mbstream"])?, tool(&BACKUP_TOOLS)?);
+        let mut by_place = false;
         if let Some(channel) = own.channel(QUICK).await.map_err(Trouble::vain)? {
             journal.tls = channel.tls;
+            by_place = channel.gtid == GtidUse::No;
             journal.retry = channel.connect_retry().unwrap_or(DEFAULT_RETRY);
         }
         own.may_set_gtid_history(QUICK).await.map_err(|error| {
@@ -99,7 +101,8 @@ impl Work {
             Err(error) => Err(error),
         };
         match gtid {
-            Ok(gtid) => {
+            Ok((gtid, place)) => {
+                journal.place = by_place.then_some(place);
                 journal.log_state = written_by(server_id, &[&before.binlog_state, &before.slave_pos]);
                 journal.gtid = Some(gtid);
                 journal.pid_file = Some(pid_file);
@@ -277,10 +280,14 @@ impl Work {
             host: donor.server.ip.to_string(),
             port: donor.server.port,
             account: donor.replication.clone(),
-            at: StartAt::Gtid(GtidUse::SlavePos),
+            at: match &journal.place {
+                Some((file, pos)) => StartAt::Log(Coordinates { file: file.clone(), pos: *pos }),
+                None => StartAt::Gtid(GtidUse::SlavePos),
+            },
         };
         own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
         own.set_channel_retry(journal.tls, journal.retry, QUICK).await.map_err(Trouble::broken)?;
+        self.lead_the_writer_back(&donor, &mut own).await?;
         own.start_replication(QUICK).await.map_err(Trouble::broken)?;
         own.close().await;
         if let Some(data) = &journal.data
@@ -331,13 +338,17 @@ fn succeeded(what: &str, output: &Output) -> Result<(), Trouble> {
     Err(Trouble::Vain(format!("{what} failed ({}): {}", output.status, last_of(&output.stderr))))
 }
 
-/// The third word of what a backup says of where it was made.
-async fn position(copy: &Path) -> Result<String, Trouble> {
+/// What a backup says of where it was made: its GTID, and the place in the log.
+async fn position(copy: &Path) -> Result<(String, (String, u64)), Trouble> {
     for name in ["mariadb_backup_binlog_info", "xtrabackup_binlog_info"] {
         if let Ok(text) = fs::read_to_string(copy.join(name)).await {
-            let gtid: Option<String> = text.split_whitespace().nth(2).map(str::to_owned);
-            return gtid.ok_or_else(|| {
-                Trouble::Vain(format!("the backup does not say its GTID: '{}'", text.trim()))
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let told = match words[..] {
+                [file, pos, gtid] => pos.parse().ok().map(|pos| (gtid.to_owned(), (file.to_owned(), pos))),
+                _ => None,
+            };
+            return told.ok_or_else(|| {
+                Trouble::Vain(format!("the backup does not say its place and GTID: '{}'", text.trim()))
             });
         }
     }
@@ -382,7 +393,8 @@ mod tests {
         assert!(position(folder.path()).await.is_err());
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         write("xtrabackup_binlog_info", "mysql-bin.000001\t4711\t0-13-60\n");
-        assert_eq!(position(folder.path()).await.ok().unwrap(), "0-13-60");
+        let told = ("0-13-60".to_owned(), ("mysql-bin.000001".to_owned(), 4711));
+        assert_eq!(position(folder.path()).await.ok().unwrap(), told);
         write("mariadb_backup_binlog_info", "mysql-bin.000001\t4711\n");
         assert!(position(folder.path()).await.is_err());
     }
