@@ -268,7 +268,7 @@ pub const VARIABLES: &[Variable] = &[
         "what becomes of a lost writer that returns with transactions nobody else has",
     )
     .default("hold")
-    .used(M)
+    .used(AM)
     .mmm3(),
     global(
         "server_start_command",

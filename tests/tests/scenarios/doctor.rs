@@ -483,3 +483,35 @@ fn check_modes(lab: &Lab) {
     lab.sql(M2, "SET GLOBAL gtid_mode = ON").unwrap();
     expect_no(lab, "gtid_mode");
 }
+
+/// Where hosts are to be rebuilt without a word, what that takes is missed before the bad night.
+fn misses_what_a_rebuild_takes(builder: mmm_lab::Builder, lacking: &[&str]) {
+    let lab = Cluster::up(builder.append(ConfigFile::Three, "diverged clone"));
+    for what in lacking {
+        let start = format!("WARN  {M1} {what}: ");
+        let output = expect(&lab, &start);
+        mend(&lab, &output.stdout, &start, false);
+        expect_no(&lab, &start);
+    }
+}
+
+#[test]
+fn what_a_rebuild_takes_is_missed_where_it_is_configured() {
+    let lacking = [
+        "grants of agent for a rebuild (reload on *.*)",
+        "grants of agent for a rebuild (lock tables on *.*)",
+        "grants of agent for a rebuild (replication master admin on *.*)",
+    ];
+    misses_what_a_rebuild_takes(quick("doctor_rebuild").gtid(), &lacking);
+}
+
+#[test]
+fn mysql_9_7_what_a_rebuild_takes_is_missed_where_it_is_configured() {
+    let lacking = [
+        "grants of agent for a rebuild (clone_admin on *.*)",
+        "grants of agent for a rebuild (backup_admin on *.*)",
+        "grants of agent for a rebuild (select on performance_schema.*)",
+        "clone plugin",
+    ];
+    misses_what_a_rebuild_takes(quick("doctor_my_rebuild").server(Flavour::MySql97).gtid(), &lacking);
+}

@@ -98,6 +98,24 @@ fn mysql_9_7_what_only_a_lost_writer_has_is_listed_saved_and_merged_by_a_word() 
     is_listed_saved_and_merged(description("rj_my_merged", Some(Flavour::MySql97)));
 }
 
+/// What is copied would have no place to go on from.
+#[test]
+fn mysql_9_7_without_gtids_it_is_listed_and_saved_and_not_rebuilt() {
+    let builder = quick("rj_my_places").append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MySql97);
+    let builder = builder.server_line("gtid_mode = OFF").server_line("enforce_gtid_consistency = OFF");
+    let (lab, record) = diverged(builder);
+    let only = only_on_the_old(&Judge::new(&lab, record));
+    assert!(only.len() > 5, "{only:?}");
+    let files = saved_files(&lab);
+    let told = lab.tell(&["diverged", M1]);
+    assert!(told.contains(&format!("has {} transactions nobody else has: mysql-bin.", only.len())), "{told}");
+    let sql = files.iter().find(|file| file.contains(".sql")).expect("the SQL of it");
+    let sql = lab.exec(M1, &["cat", sql]).unwrap().stdout;
+    assert!(only.iter().all(|number| sql.contains(&number.to_string())), "{files:?}");
+    assert!(lab.refusal(&["rejoin", "--clone", M1]).contains("don't both have GTIDs"));
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+}
+
 #[test]
 fn with_diverged_merge_it_is_merged_without_a_word() {
     let builder = description("rj_by_itself", None).append(ConfigFile::Three, "diverged merge");
