@@ -167,6 +167,7 @@ impl ServerLane {
         match step {
             Step::CloseWrites => self.set_read_only(true).await,
             Step::OpenWrites => {
+                self.salvage.give_up_fetching();
                 let outcome = self.set_read_only(false).await?;
                 if matches!(outcome, StepOutcome::Done) {
                     // Of no use to the old writer any more, and this is not what opening fails of.

@@ -371,6 +371,9 @@ pub struct AgentStatus {
     /// Knows where its server's log is, and can fetch and hand over the end of one.
     #[serde(default)]
     pub salvages: bool,
+    /// The same of a log whose server lives, as a replica's, see [`SalvageOrder::lent`].
+    #[serde(default)]
+    pub lends: bool,
     /// For which choice of a writer, from where, and how far it is.
     #[serde(default)]
     pub salvage: Option<(Epoch, HostName, SalvageState)>,

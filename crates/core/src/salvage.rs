@@ -2,7 +2,12 @@
 //! what is told of it.
 //!
 //! The asking side says what it has; the side of the dead server finds what is lacking, fixes it once as ranges of its files,
-//! and hands these out in parts. Only whole transactions travel.
+//! and hands these out in parts. Only whole transactions travel. A replica that has received more than the next writer hands that
+//! over out of its own log in the same way, see [`Wanted`].
+
+mod lent;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,6 +18,8 @@ use crate::gtid::{GtidSet, Origin};
 use crate::message::LogPosition;
 use crate::names::HostName;
 
+pub use lent::{Gathered, Wanted};
+
 /// Bytes of a log that travel in one answer.
 pub const PART_MAX: u64 = 128 * 1024;
 
@@ -22,6 +29,18 @@ pub struct SalvageOrder {
     pub from: HostName,
     /// Go on without them when nothing has come for so long.
     pub patience: Duration,
+    /// It is a replica whose server lives: these are to come from there.
+    #[serde(default)]
+    pub lent: Option<Wanted>,
+    /// What to do where this one has been in vain.
+    #[serde(default)]
+    pub otherwise: Option<Box<SalvageOrder>>,
+}
+
+impl SalvageOrder {
+    pub fn new(from: HostName, patience: Duration) -> Self {
+        Self { from, patience, lent: None, otherwise: None }
+    }
 }
 
 /// What a server has of another one's log.
@@ -37,6 +56,9 @@ pub struct Lacking {
     pub applied: Option<LogPosition>,
     /// Up to here it has received the log, perhaps to the middle of a transaction.
     pub received: Option<LogPosition>,
+    /// It asks a replica, and for these only.
+    #[serde(default)]
+    pub lent: Option<Wanted>,
 }
 
 /// A transaction of a log, as far as it matters who has it.
@@ -54,6 +76,8 @@ pub struct Lack {
     set: Option<GtidSet>,
     server_id: u64,
     received: Option<LogPosition>,
+    /// Nothing else counts as lacking.
+    only: Option<Wanted>,
 }
 
 fn number_of(file: &str) -> Option<u64> {
@@ -63,7 +87,12 @@ fn number_of(file: &str) -> Option<u64> {
 impl Lack {
     pub fn new(lacking: &Lacking) -> Self {
         let set = (!lacking.gtids.is_empty()).then(|| GtidSet::parse(&lacking.gtids)).flatten();
-        Self { set, server_id: lacking.server_id, received: lacking.received.clone() }
+        let (received, only) = (lacking.received.clone(), lacking.lent.clone());
+        Self { set, server_id: lacking.server_id, received, only }
+    }
+
+    fn is_wanted(&self, origin: &Origin) -> bool {
+        self.only.as_ref().is_none_or(|only| only.is_by_the_writer(origin))
     }
 
     /// Whether it is the GTIDs that tell.
@@ -75,16 +104,19 @@ impl Lack {
     pub fn has_all(&self, previous: &str) -> bool {
         let (Some(set), Some(previous)) = (&self.set, GtidSet::parse(previous)) else { return false };
         let lacking = previous.minus(set);
-        lacking.ranges().all(|(origin, _, last)| self.has_passed(origin, last))
+        lacking.ranges().all(|(origin, _, last)| !self.is_wanted(origin) || self.has_passed(origin, last))
     }
 
     pub fn lacks(&self, one: &Candidate<'_>) -> bool {
         match (&self.set, &one.gtid) {
-            (Some(set), Some((origin, number))) => {
-                !set.contains(origin, *number) && !self.has_passed(origin, *number)
-            }
+            (Some(set), Some((origin, number))) => self.is_wanted(origin) && !self.has(set, origin, *number),
+            _ if self.only.is_some() => false,
             _ => self.is_behind(one),
         }
+    }
+
+    fn has(&self, set: &GtidSet, origin: &Origin, number: u64) -> bool {
+        set.contains(origin, number) || self.has_passed(origin, number)
     }
 
     /// `MariaDB` may tell of a domain only the last transaction that came: what came before it has come too. What the asking server
@@ -165,6 +197,11 @@ pub enum TailAnswer {
     Vain(Vain),
     /// Ask again: it is being found out whether the server runs.
     NotYet,
+    /// Ask again: so many of what was asked for are in its log by now.
+    Applying {
+        have: u64,
+        of: u64,
+    },
     /// Nothing is known of this number any more: ask anew what is lacking.
     Forgotten,
 }
@@ -201,6 +238,10 @@ pub enum Vain {
     NotApplied(String),
     /// Nothing that was received tells where it lacks anything.
     NoPlace,
+    /// A replica whose log has only what was written there.
+    LogsOnlyItsOwn,
+    /// Replication here goes by file and position, of which those of another server's log are no use.
+    NotByGtid,
 }
 
 impl fmt::Display for Vain {
@@ -234,6 +275,10 @@ impl fmt::Display for Vain {
             ),
             Self::NotApplied(why) => write!(f, "they could not be applied: {why}"),
             Self::NoPlace => f.write_str("it is not known how far its log was received here"),
+            Self::LogsOnlyItsOwn => f.write_str(
+                "its log does not hold what it replicates (log_slave_updates on MariaDB, log_replica_updates on MySQL)",
+            ),
+            Self::NotByGtid => f.write_str("replication here does not go by GTID"),
         }
     }
 }
@@ -242,6 +287,11 @@ impl fmt::Display for Vain {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SalvageState {
     Finding,
+    /// A replica has to apply what it is to hand over.
+    Waiting {
+        have: u64,
+        of: u64,
+    },
     Fetching {
         done: u64,
         bytes: u64,
@@ -272,6 +322,11 @@ impl SalvageState {
         };
         match self {
             Self::Finding => format!("asking the agent of '{from}' what its log has more"),
+            Self::Waiting { have, of } => {
+                format!(
+                    "waiting until '{from}' has applied what it is to hand over: {have} of {of} transactions"
+                )
+            }
             Self::Fetching { done, bytes } => {
                 format!("fetching the end of the log of '{from}': {done} of {bytes} bytes")
             }
@@ -299,95 +354,4 @@ impl SalvageState {
 
 fn damaged(damage: Option<&String>) -> String {
     damage.map_or(String::new(), |what| format!("; what follows there can't be read: {what}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(file: &str, position: u64) -> LogPosition {
-        LogPosition { file: file.to_owned(), position }
-    }
-
-    fn of(file: &str, to: u64, gtid: Option<(u64, u64, u64)>) -> Candidate<'_> {
-        let gtid = gtid.map(|(domain, server, number)| (Origin::Server { domain, server }, number));
-        Candidate { file, to, gtid }
-    }
-
-    #[test]
-    fn without_gtids_what_ends_behind_the_place_that_was_received_is_lacking() {
-        let lack = Lack::new(&Lacking { received: Some(place("bin.000009", 900)), ..Lacking::default() });
-        assert!(!lack.goes_by_gtid());
-        for (file, to, lacking) in [
-            ("bin.000009", 900, false),
-            ("bin.000009", 901, true),
-            ("bin.000010", 300, true),
-            ("bin.000008", 5000, false),
-            ("bin.x", 5000, false),
-        ] {
-            assert_eq!(lack.lacks(&of(file, to, None)), lacking, "{file} {to}");
-        }
-        assert!(
-            !Lack::new(&Lacking::default()).lacks(&of("bin.000009", 1, None)),
-            "who knows nothing gets nothing twice"
-        );
-    }
-
-    #[test]
-    fn mariadb_lacks_what_no_number_of_its_domain_has_passed() {
-        let lacking = Lacking { server_id: 13, gtids: "0-13-50,0-12-40".into(), ..Lacking::default() };
-        let lack = Lack::new(&lacking);
-        assert!(!lack.lacks(&of("bin.000001", 1, Some((0, 12, 40)))));
-        assert!(lack.lacks(&of("bin.000001", 1, Some((0, 12, 41)))), "its own writes are no proof");
-        assert!(!lack.lacks(&of("bin.000001", 1, Some((0, 14, 39)))), "passed by 0-12-40");
-        assert!(!lack.lacks(&of("bin.000001", 1, Some((0, 13, 50)))));
-        assert!(lack.lacks(&of("bin.000001", 1, Some((1, 12, 1)))));
-        assert!(lack.has_all("0-12-40,0-13-50") && lack.has_all("") && !lack.has_all("0-12-41"));
-        assert!(!lack.has_all("nonsense"));
-    }
-
-    #[test]
-    fn mysql_lacks_what_is_in_no_interval() {
-        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        let lack = Lack::new(&Lacking { gtids: format!("{uuid}:1-5:7"), ..Lacking::default() });
-        let gtid = |number| Candidate {
-            file: "bin.000001",
-            to: 1,
-            gtid: Some((Origin::Uuid { uuid: uuid.to_owned(), tag: String::new() }, number)),
-        };
-        assert!(lack.lacks(&gtid(6)) && lack.lacks(&gtid(8)) && !lack.lacks(&gtid(7)));
-        assert!(lack.has_all(&format!("{uuid}:1-5")) && !lack.has_all(&format!("{uuid}:1-6")));
-    }
-
-    #[test]
-    fn what_kept_it_from_being_fetched_or_applied_is_told_with_the_limit() {
-        let from = HostName::from("db1");
-        let why = Vain::Unreachable { tried: Duration::from_millis(1250), last: "no answer".into() };
-        assert_eq!(
-            SalvageState::InVain { why, lacking: None }.describe(&from),
-            "The last transactions of 'db1' may be lost here: its agent was tried for 1.2 s in vain: no answer. They are still in its log; going on with what was received"
-        );
-        let why = Vain::TookTooLong { limit: Duration::from_secs(5) };
-        assert_eq!(
-            SalvageState::InVain { why, lacking: Some(7) }.describe(&from),
-            "7 transactions of 'db1' may be lost here: they were not all applied when promote_apply_timeout (5 s) was over. They are still in its log; going on with what was received"
-        );
-    }
-
-    #[test]
-    fn an_end_is_told_in_words_that_say_what_is_lost() {
-        let from = HostName::from("db1");
-        let vain = SalvageState::InVain { why: Vain::Encrypted, lacking: None };
-        assert_eq!(
-            vain.describe(&from),
-            "The last transactions of 'db1' may be lost here: its log is encrypted, and only its server can read it. They are still in its log; going on with what was received"
-        );
-        let done = SalvageState::Done {
-            transactions: 2,
-            first: Some("0-12-4".into()),
-            last: Some("0-12-5".into()),
-            damage: None,
-        };
-        assert_eq!(done.describe(&from), "salvaged 2 transactions (0-12-4 to 0-12-5) from the log of 'db1'");
-    }
 }

@@ -150,7 +150,9 @@ pub(crate) fn data_plan(random: &mut Random, rule: DataRule, begin: u64) -> Opti
         // Its agent has the log.
         DataRule::TailsAreSalvaged => Fault::KillServer { host: writing(), down: 9_000 },
         // Nobody has the log, and of the others each got what it could.
-        DataRule::ReceivedDecides => Fault::PowerOff { host: writing(), down: 15_000 },
+        DataRule::ReceivedDecides | DataRule::ReplicasLend => {
+            Fault::PowerOff { host: writing(), down: 15_000 }
+        }
         DataRule::TheBlindWait | DataRule::SurplusIsRecorded => return None,
     };
     Some(vec![(at, fault)])

@@ -20,6 +20,7 @@ mod monitor_side;
 mod queue;
 mod random;
 mod run;
+mod salvage;
 mod semi_sync;
 mod server;
 mod settings;

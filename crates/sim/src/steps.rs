@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use mmm_core::following::{How, Running};
 use mmm_core::lease::kernel_lifetime;
-use mmm_core::salvage::{SalvageState, Vain};
 use mmm_core::{AgentEvent, HostName, Lifetime, LogPosition, Role, Step, StepOutcome, Takeover};
 
 use crate::happening::{Happening, Node};
 use crate::invariants;
 use crate::run::Sabotage;
+use crate::salvage::apply_tail;
 use crate::server::{Pending, Server};
 use crate::settings::WRITER;
 use crate::world::World;
@@ -17,11 +17,11 @@ use crate::world::World;
 /// Between two looks at how far the applying thread has come.
 const POLL: u64 = 20;
 /// A step that waits for the server gives up after so many looks.
-const PATIENCE: u64 = 100;
+pub(crate) const PATIENCE: u64 = 100;
 const LOCK_WAIT: u64 = 400;
 
 /// What became of one try.
-enum Attempt {
+pub(crate) enum Attempt {
     Ended(StepOutcome),
     Later,
 }
@@ -156,7 +156,10 @@ impl World {
             return self.act_on_replica(name, &source.host, *start, tries);
         }
         if let Step::FetchTail(order) = step {
-            return self.fetch_tail(name, &order.from, tries);
+            return match &order.lent {
+                Some(lent) => self.fetch_lent(name, &order.from, lent, tries),
+                None => self.fetch_tail(name, &order.from, tries),
+            };
         }
         if tries == 0 && *step == Step::CatchUp(Takeover::AskSource) {
             self.ask_source(name);
@@ -266,36 +269,6 @@ impl World {
         behind.sum()
     }
 
-    /// From a server that has ended, by its agent: whole, or, where that agent stays away, in vain.
-    fn fetch_tail(&mut self, name: &HostName, from: &HostName, tries: u64) -> Attempt {
-        let reached = self.reaches(&Node::Host(name.clone()), &Node::Host(from.clone()));
-        let now = self.now;
-        let old =
-            self.hosts.get(from).filter(|old| reached && old.agent.is_some() && old.frozen_until <= now);
-        let state = match old.map(|old| (old.server.running, old.server.logged(from))) {
-            Some((false, logged)) => {
-                let mut lacking = 0;
-                if let Some(host) = self.hosts.get_mut(name) {
-                    let new = |(source, rows): (&HostName, &u64)| {
-                        if source == name { 0 } else { rows.saturating_sub(host.server.received_of(source)) }
-                    };
-                    lacking = logged.iter().map(new).sum();
-                    if let Some((_, received)) = &mut host.chosen {
-                        // From now on it may not be opened without them.
-                        let own = logged.get(from).copied().unwrap_or_default();
-                        received.insert(from.clone(), own);
-                    }
-                    host.server.fetched = Some(logged);
-                }
-                SalvageState::Applying { transactions: lacking }
-            }
-            Some((true, _)) => SalvageState::InVain { why: Vain::ServerLives, lacking: None },
-            None if tries < PATIENCE => return Attempt::Later,
-            None => SalvageState::InVain { why: Vain::NoLog, lacking: None },
-        };
-        Attempt::Ended(StepOutcome::Salvage(state, None))
-    }
-
     /// A replica is pointed elsewhere: at once, late, in vain, or half.
     fn act_on_replica(&mut self, name: &HostName, source: &HostName, start: Running, tries: u64) -> Attempt {
         let luck = self.random.between(0, 9);
@@ -368,20 +341,4 @@ fn has_caught_up(server: &Server, takeover: &Takeover, chosen: &BTreeMap<HostNam
         }
         Takeover::Keep | Takeover::Fresh | Takeover::Lost => server.has_applied(&server.received()),
     }
-}
-
-/// All or nothing: what an agent's start in between leaves half applied is for scenarios.
-fn apply_tail(server: &mut Server, name: &HostName) -> StepOutcome {
-    let Some(logged) = server.fetched.take() else {
-        return StepOutcome::Salvage(SalvageState::Finding, None);
-    };
-    let mut transactions = 0;
-    for (source, rows) in logged.into_iter().filter(|(source, _)| source != name) {
-        let copied = server.copied.entry(source).or_default();
-        transactions += rows.saturating_sub(copied.applied);
-        copied.received = copied.received.max(rows);
-        copied.applied = copied.applied.max(rows);
-    }
-    let (first, last, damage) = (None, None, None);
-    StepOutcome::Salvage(SalvageState::Done { transactions, first, last, damage }, None)
 }

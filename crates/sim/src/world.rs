@@ -84,11 +84,13 @@ impl World {
         let candidates = match random.between(0, 9) {
             _ if options.aim.is_some() => 2,
             _ if options.left_out == Some(DataRule::ReceivedDecides) => 3,
+            _ if options.left_out == Some(DataRule::ReplicasLend) => 2,
             0..=6 => 2,
             7..=8 => 3,
             _ => 4,
         };
-        let hosts = (candidates + usize::from(random.one_in(4))).min(settings::NAMES.len());
+        let beside = random.one_in(4) || options.left_out == Some(DataRule::ReplicasLend);
+        let hosts = (candidates + usize::from(beside)).min(settings::NAMES.len());
         let aimed = LeaseRule::ALL[usize::try_from(random.between(0, 10)).unwrap_or_default()];
         let mut theme = match random.between(0, 11) {
             0..=4 => Theme::Everything,

@@ -108,6 +108,7 @@ fn each_rule_about_data_is_needed() {
     for (rule, promise) in [
         (DataRule::ReceivedDecides, "the newest data wins"),
         (DataRule::TailsAreSalvaged, "reachable is kept"),
+        (DataRule::ReplicasLend, "what a replica has is kept"),
         (DataRule::TheBlindWait, "nobody is blind"),
         (DataRule::AcknowledgedIsProven, "acknowledged is kept"),
         (DataRule::SurplusIsRecorded, "every loss is named"),

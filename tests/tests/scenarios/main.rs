@@ -31,6 +31,7 @@ mod idle;
 mod in_the_way;
 mod isolation;
 mod judged;
+mod lending;
 mod lifetimes;
 mod locks;
 mod losses;

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use mmm_core::salvage::{Lacking, SalvageOrder, SalvageState, Vain};
 use mmm_core::{LogPosition, Step, StepOutcome};
 use mmm_mysql::log_source::{LogPiece, LogSource, SourceLog};
-use mmm_mysql::{Channel, Coordinates, Flavour, Identity, ServerError, StartAt, ThreadState};
+use mmm_mysql::{Channel, Coordinates, Flavour, GtidUse, Identity, ServerError, StartAt, ThreadState};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -77,6 +77,13 @@ impl Salvage {
             Stage::Fetched(..) | Stage::Applying(_) => {}
         }
         self.drop_spool();
+    }
+
+    /// The server is opened: whatever has not been applied by now is of no use.
+    pub(crate) fn give_up_fetching(&mut self) {
+        if matches!(self.stage, Stage::Fetching(..) | Stage::Fetched(..)) {
+            self.forget();
+        }
     }
 
     fn drop_spool(&self) {
@@ -166,15 +173,25 @@ impl ServerLane {
             };
             channel
         };
+        if order.lent.is_some() && channel.gtid == GtidUse::No {
+            return Ok(Some(in_vain(Vain::NotByGtid, None)));
+        }
         let gtid = session.gtid_state(QUICK).await?;
         let received = received_of(session.identity(), Some(&channel.status), &gtid);
         let status = &channel.status;
-        let lacking = Lacking {
-            server_id: received.server_id,
-            source_id: status.source_server_id,
-            gtids: received.gtids,
-            applied: status.applied.as_ref().filter(|place| !place.file.is_empty()).map(position),
-            received: status.received.as_ref().map(position),
+        let lacking = if order.lent.is_some() {
+            // Places in the log of another server say nothing here.
+            let lent = order.lent.clone();
+            Lacking { server_id: received.server_id, gtids: received.gtids, lent, ..Lacking::default() }
+        } else {
+            Lacking {
+                server_id: received.server_id,
+                source_id: status.source_server_id,
+                gtids: received.gtids,
+                applied: status.applied.as_ref().filter(|place| !place.file.is_empty()).map(position),
+                received: status.received.as_ref().map(position),
+                lent: None,
+            }
         };
         let (said, state) = watch::channel(SalvageState::Finding);
         let fetch = Fetch {

@@ -69,6 +69,8 @@ struct Progress {
     last: Instant,
     /// The agent there has let this one in.
     is_known: bool,
+    /// How much a replica had applied of what it is to hand over.
+    applied: Option<u64>,
 }
 
 impl Progress {
@@ -91,8 +93,16 @@ impl Fetch {
     /// transactions that are known to be lacking.
     pub(crate) async fn run(self) -> Result<Fetched, (Vain, Option<u64>)> {
         let began = Instant::now();
-        let mut progress =
-            Progress { found: None, spool: None, range: 0, at: 0, done: 0, last: began, is_known: false };
+        let mut progress = Progress {
+            found: None,
+            spool: None,
+            range: 0,
+            at: 0,
+            done: 0,
+            last: began,
+            is_known: false,
+            applied: None,
+        };
         loop {
             let patience = self.order.patience;
             let why = match self.attempt(&mut progress).await {
@@ -122,18 +132,7 @@ impl Fetch {
         let mut line = self.open().await?;
         progress.is_known = true;
         if progress.found.is_none() {
-            let ask = TailRequest::Find(Box::new(self.lacking.clone()));
-            // Files are looked through for this; where the server of that host is being looked for, that takes a moment.
-            let found = match ask_over(&mut line, &ask, self.order.patience.max(PART_LIMIT)).await? {
-                TailAnswer::Found(found) => *found,
-                TailAnswer::Vain(why) => return Err(Trouble::Vain(why)),
-                TailAnswer::NotYet => {
-                    return Err(Trouble::again("it is not sure that the server there is dead"));
-                }
-                TailAnswer::Part { .. } | TailAnswer::Forgotten => {
-                    return Err(Trouble::again("no sensible answer"));
-                }
-            };
+            let found = self.find(progress, &mut line).await?;
             check(&found).map_err(|why| Trouble::Vain(Vain::Unreadable(why)))?;
             progress.last = Instant::now();
             progress.at = found.ranges.first().map_or(0, |range| range.from);
@@ -149,6 +148,41 @@ impl Fetch {
             spool.flush().await.map_err(|error| cant_keep(&self.spool, &error))?;
         }
         Ok(())
+    }
+
+    /// What is lacking there, as soon as it is known to be whole.
+    async fn find(
+        &self,
+        progress: &mut Progress,
+        line: &mut Session<Connection>,
+    ) -> Result<TailFound, Trouble> {
+        let ask = TailRequest::Find(Box::new(self.lacking.clone()));
+        loop {
+            let asked = Instant::now();
+            // Files are looked through for this; where the server of that host is being looked for, that takes a moment.
+            let answer = ask_over(line, &ask, self.order.patience.max(PART_LIMIT)).await?;
+            let (have, of) = match answer {
+                TailAnswer::Found(found) => return Ok(*found),
+                TailAnswer::Vain(why) => return Err(Trouble::Vain(why)),
+                TailAnswer::NotYet => {
+                    return Err(Trouble::again("it is not sure that the server there is dead"));
+                }
+                TailAnswer::Applying { have, of } => (have, of),
+                TailAnswer::Part { .. } | TailAnswer::Forgotten => {
+                    return Err(Trouble::again("no sensible answer"));
+                }
+            };
+            self.state.send_replace(SalvageState::Waiting { have, of });
+            if progress.applied.is_none_or(|before| have > before) {
+                progress.last = Instant::now();
+                progress.applied = Some(have);
+            }
+            if progress.last.elapsed() >= self.order.patience {
+                return Err(Trouble::again(format!("its server has applied {have} of {of} transactions")));
+            }
+            // Its log is read again for each question.
+            sleep(AGAIN_AFTER.max(asked.elapsed() * 2)).await;
+        }
     }
 
     /// False when there is no more.
@@ -174,7 +208,7 @@ impl Fetch {
                 progress.begin_anew();
                 return Err(Trouble::again("the agent there was started anew"));
             }
-            TailAnswer::Part { .. } | TailAnswer::Found(_) => {
+            TailAnswer::Part { .. } | TailAnswer::Found(_) | TailAnswer::Applying { .. } => {
                 return Err(Trouble::again("no sensible answer"));
             }
         };

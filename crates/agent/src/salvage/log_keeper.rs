@@ -33,6 +33,9 @@ pub(crate) struct Home {
     /// Each transaction is on the disk before it counts.
     #[serde(default)]
     pub(crate) synced: bool,
+    /// What the server replicates is in its log as well.
+    #[serde(default)]
+    pub(crate) has_replicated: bool,
 }
 
 /// Whether a server runs.
@@ -98,7 +101,12 @@ impl LogKeeper {
         let log = KeptLog {
             server_id: identity.server_id,
             server_uuid: identity.uuid.clone(),
-            home: home.map(|home| Home { index: home.index, data: home.data, synced: home.synced }),
+            home: home.map(|home| Home {
+                index: home.index,
+                data: home.data,
+                synced: home.synced,
+                has_replicated: home.has_replicated,
+            }),
             pid_file: identity.pid_file.clone(),
         };
         let is_news = {

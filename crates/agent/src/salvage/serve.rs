@@ -1,4 +1,5 @@
-//! The side of the dead server: finds what another agent lacks of its log, and hands it out.
+//! The side of the dead server: finds what another agent lacks of its log, and hands it out. The same of a replica whose server
+//! lives, for what only that one has received: what stands in its log stays as it is.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mmm_core::salvage::{
-    Candidate, Lack, Lacking, PART_MAX, TailAnswer, TailFound, TailRange, TailRequest, Vain,
+    Candidate, Gathered, Lack, Lacking, PART_MAX, TailAnswer, TailFound, TailRange, TailRequest, Vain,
 };
 use mmm_core::{HostName, Origin};
 use mmm_mysql::binlog::{
@@ -18,14 +19,19 @@ use tokio::task::spawn_blocking;
 
 use super::log_keeper::{KeptLog, Life, LogKeeper};
 
-/// The number of a find, and its pieces.
-type Found = (u64, Arc<Vec<TailPiece>>);
+/// What was found for a host.
+#[derive(Clone, Debug)]
+struct Found {
+    number: u64,
+    pieces: Arc<Vec<TailPiece>>,
+    /// Of a replica's log, whether its server lives or not.
+    lent: bool,
+}
 
 /// Answers the agents of other hosts while the server here is dead.
 #[derive(Debug)]
 pub(crate) struct TailDesk {
     keeper: Arc<LogKeeper>,
-    /// What was found for each host, and its number.
     found: Mutex<BTreeMap<HostName, Found>>,
     instance: u64,
 }
@@ -46,15 +52,19 @@ impl TailDesk {
     }
 
     pub(crate) async fn answer(&self, from: &HostName, request: TailRequest) -> TailAnswer {
+        let lent = match &request {
+            TailRequest::Find(lacking) => lacking.lent.is_some(),
+            TailRequest::Part { number, .. } => self.found(from, *number).is_some_and(|found| found.lent),
+        };
+        if lent {
+            return self.act_on(from, request).await;
+        }
         match self.keeper.life().await {
             Life::Dead => {}
             Life::Lives => return TailAnswer::Vain(Vain::ServerLives),
             Life::Unknown => return TailAnswer::NotYet,
         }
-        let answer = match request {
-            TailRequest::Find(lacking) => self.find(from, *lacking).await,
-            TailRequest::Part { number, range, at } => self.part(from, number, range, at).await,
-        };
+        let answer = self.act_on(from, request).await;
         // It may have been started while its files were read.
         match self.keeper.life().await {
             Life::Dead => answer,
@@ -63,24 +73,39 @@ impl TailDesk {
         }
     }
 
+    async fn act_on(&self, from: &HostName, request: TailRequest) -> TailAnswer {
+        match request {
+            TailRequest::Find(lacking) => self.find(from, *lacking).await,
+            TailRequest::Part { number, range, at } => self.part(from, number, range, at).await,
+        }
+    }
+
+    /// What was found for a host when this number was given.
+    fn found(&self, from: &HostName, number: u64) -> Option<Found> {
+        let all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(from).filter(|found| found.number == number).cloned()
+    }
+
     async fn find(&self, from: &HostName, lacking: Lacking) -> TailAnswer {
         let Some(kept) = self.keeper.log() else { return TailAnswer::Vain(Vain::NoLog) };
         if lacking.source_id != 0 && lacking.source_id != kept.server_id {
             let (expected, found) = (lacking.source_id, kept.server_id);
             return TailAnswer::Vain(Vain::OtherServer { expected, found });
         }
-        let uuid = kept.server_uuid.clone();
-        let outcome = match spawn_blocking(move || find(&kept, &lacking)).await {
+        let (uuid, lent) = (kept.server_uuid.clone(), lacking.lent.is_some());
+        let search = move || if lent { find_lent(&kept, &lacking) } else { find(&kept, &lacking).map(Ok) };
+        let outcome = match spawn_blocking(search).await {
             Ok(outcome) => outcome,
             Err(error) => Err(Vain::Unreadable(error.to_string())),
         };
         let tail = match outcome {
-            Ok(tail) => tail,
+            Ok(Ok(tail)) => tail,
+            Ok(Err(early)) => return early,
             Err(why) => return TailAnswer::Vain(why),
         };
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         // Numbers of two starts of the agent must not be taken for each other.
-        let number = all.values().map(|(number, _)| *number).max().unwrap_or(self.instance).wrapping_add(1);
+        let number = all.values().map(|found| found.number).max().unwrap_or(self.instance).wrapping_add(1);
         let ranges = tail.pieces.iter().map(|piece| TailRange {
             file: name(piece),
             opening: STANDARD.encode(&piece.opening),
@@ -100,19 +125,17 @@ impl TailDesk {
             damage: tail.damage.clone(),
         };
         tracing::warn!(
-            "The agent of '{from}' asked what the log of the dead server has that it lacks: {} transactions, {} bytes",
+            "The agent of '{from}' asked what the log of the {} has that it lacks: {} transactions, {} bytes",
+            if lent { "server here" } else { "dead server" },
             found.transactions,
             found.bytes()
         );
-        all.insert(from.clone(), (number, Arc::new(tail.pieces)));
+        all.insert(from.clone(), Found { number, pieces: Arc::new(tail.pieces), lent });
         TailAnswer::Found(Box::new(found))
     }
 
     async fn part(&self, from: &HostName, number: u64, range: usize, at: u64) -> TailAnswer {
-        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(from).cloned();
-        let Some(pieces) = known.filter(|(known, _)| *known == number).map(|(_, pieces)| pieces) else {
-            return TailAnswer::Forgotten;
-        };
+        let Some(Found { pieces, .. }) = self.found(from, number) else { return TailAnswer::Forgotten };
         let Some(piece) = pieces.get(range).filter(|piece| (piece.from..piece.to).contains(&at)).cloned()
         else {
             return TailAnswer::Forgotten;
@@ -163,6 +186,32 @@ fn find(kept: &KeptLog, lacking: &Lacking) -> Result<Tail, Vain> {
         return Err(Vain::NoPlace);
     }
     find_tail(&files, None, |previous| lack.has_all(previous), lacks).map_err(vain)
+}
+
+/// What a replica has received and logged. The inner error is an answer: there is more to come.
+fn find_lent(kept: &KeptLog, lacking: &Lacking) -> Result<Result<Tail, TailAnswer>, Vain> {
+    let home = kept.home.as_ref().ok_or(Vain::NoLog)?;
+    if !home.has_replicated {
+        return Err(Vain::LogsOnlyItsOwn);
+    }
+    let mut gathered = Gathered::begin(lacking).ok_or(Vain::NoPlace)?;
+    let files = log_files(&home.index, &home.data)
+        .map_err(|error| Vain::Unreadable(format!("{}: {error}", home.index.display())))?;
+    let lack = Lack::new(lacking);
+    let lacks = |file: &str, transaction: &LogTransaction| {
+        let gtid = transaction.gtid.as_ref().map(origin);
+        let lacks = lack.lacks(&Candidate { file, to: transaction.to, gtid: gtid.clone() });
+        if let Some((origin, number)) = gtid.filter(|_| lacks) {
+            gathered.take_in(&origin, number);
+        }
+        lacks
+    };
+    let tail = find_tail(&files, None, |previous| lack.has_all(previous), lacks).map_err(vain)?;
+    if !gathered.is_whole() {
+        return Ok(Err(TailAnswer::Applying { have: gathered.have(), of: gathered.of() }));
+    }
+    // A server that lives may be writing behind the last whole one.
+    Ok(Ok(Tail { damage: None, ..tail }))
 }
 
 fn vain(error: TailError) -> Vain {

@@ -95,6 +95,7 @@ impl AgentMind {
             junction: self.junction(),
             astray: self.astray(),
             salvages: true,
+            lends: true,
             salvage: self.memory.salvage.told(),
             semi_sync: self.semi_sync(),
             semi_sync_end: self.semi_sync_end(),

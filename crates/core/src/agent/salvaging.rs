@@ -75,6 +75,11 @@ impl AgentMind {
         };
         let Some(promotion) = self.leased_promotion().filter(still_wanted) else { return };
         let epoch = promotion.epoch;
+        if matches!(state, SalvageState::Waiting { .. })
+            && self.catch_up_began.is_none_or(|(of, _)| of != epoch)
+        {
+            self.catch_up_began = Some((epoch, now));
+        }
         let state = self.within_limit(now, epoch, step, state);
         let is_fetched = matches!(step, Step::FetchTail(_)) && matches!(state, SalvageState::Applying { .. });
         if is_fetched {
@@ -84,7 +89,9 @@ impl AgentMind {
             self.salvage_fetched_for = None;
             self.retry_at.insert(Lane::Server, now + super::mind::RETRY);
         }
+        let next = order.otherwise.as_deref().filter(|_| matches!(state, SalvageState::InVain { .. }));
         let level = match &state {
+            SalvageState::InVain { .. } if next.is_some() => LogLevel::Warn,
             SalvageState::InVain { .. } => LogLevel::Fatal,
             SalvageState::Done { transactions: 0, damage: None, .. } => LogLevel::Info,
             SalvageState::Done { .. } => LogLevel::Warn,
@@ -95,7 +102,17 @@ impl AgentMind {
         }
         let ended = matches!(state, SalvageState::InVain { .. } | SalvageState::Done { .. });
         if ended || is_fetched {
-            actions.push(AgentAction::Log(level, format!("Salvage: {}", state.describe(&order.from))));
+            let instead = next.map_or(String::new(), |next| {
+                format!(". Before that, '{}' is asked for what it has received", next.from)
+            });
+            let text = format!("Salvage: {}{instead}", state.describe(&order.from));
+            actions.push(AgentAction::Log(level, text));
+        }
+        if let Some(next) = next {
+            self.salvage_fetched_for = None;
+            let state = Some((epoch, next.clone(), SalvageState::Finding));
+            self.memory.salvage = SalvageMemory { state, ended: false };
+            return;
         }
         self.memory.salvage = SalvageMemory { state: Some((epoch, order.clone(), state)), ended };
     }
@@ -118,12 +135,13 @@ impl AgentMind {
         true
     }
 
-    /// The limit of applying is one for what was received and what is salvaged.
+    /// The limit of applying is one for what was received, what is salvaged, and what a replica has to apply for that.
     fn within_limit(&self, now: Moment, epoch: Epoch, step: &Step, state: SalvageState) -> SalvageState {
-        let (Step::ApplyTail(_), SalvageState::Applying { transactions }) = (step, &state) else {
-            return state;
+        let lacking = match (step, &state) {
+            (Step::ApplyTail(_), SalvageState::Applying { transactions }) => Some(*transactions),
+            (_, SalvageState::Waiting { of, .. }) => Some(*of),
+            _ => return state,
         };
-        let lacking = Some(*transactions);
         self.apply_limit_over(now, epoch)
             .map_or(state, |limit| SalvageState::InVain { why: Vain::TookTooLong { limit }, lacking })
     }

@@ -1,7 +1,7 @@
 //! Which of several hosts becomes the writer: the one that has received most of what the last writer wrote, applied or not.
 //!
 //! What agents said last may be older than the loss, so they are asked again; one that does not answer is judged by what
-//! it said before.
+//! it said before. Hosts that can't be chosen are asked as well: the next writer may get from them what it lacks.
 
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::state::HostState;
 
 /// A server that answers does so in milliseconds; meanwhile nobody writes.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The same of a host that can't be chosen: it holds nobody up that others depend on.
+const LENDERS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A choice that waits for answers.
 #[derive(Clone, Debug)]
@@ -34,14 +37,16 @@ impl Cluster {
         actions: &mut Vec<Action>,
     ) -> Option<HostName> {
         let last = self.slots.get(role).and_then(|slot| self.last_writer(slot)).cloned();
-        if hosts.len() < 2 || last.as_ref().is_none_or(|last| hosts.contains(last)) {
+        let beside = self.beside(hosts, last.as_ref());
+        let nothing_to_compare = hosts.is_empty() || (hosts.len() == 1 && beside.is_empty());
+        if nothing_to_compare || last.as_ref().is_none_or(|last| hosts.contains(last)) {
             // Nobody has more than who wrote last; and where nobody ever did, there is nothing to compare.
             self.choosing = None;
             return last
                 .filter(|last| hosts.contains(last))
                 .or_else(|| self.by_rank(role, hosts).into_iter().next());
         }
-        if !self.has_answers(now, hosts, actions) {
+        if !self.has_answers(now, hosts, &beside, actions) {
             return None;
         }
         self.choosing = None;
@@ -56,17 +61,34 @@ impl Cluster {
         Some(best)
     }
 
-    fn has_answers(&mut self, now: Moment, hosts: &[HostName], actions: &mut Vec<Action>) -> bool {
-        let known =
-            self.choosing.as_ref().filter(|choosing| hosts.iter().all(|host| choosing.among.contains(host)));
+    /// Hosts that can't be chosen and may have received more than those that can.
+    fn beside(&self, hosts: &[HostName], last: Option<&HostName>) -> Vec<HostName> {
+        let mut beside = self.lenders();
+        beside.retain(|host| !hosts.contains(host) && Some(host) != last && self.can_look(host));
+        beside
+    }
+
+    fn has_answers(
+        &mut self,
+        now: Moment,
+        hosts: &[HostName],
+        beside: &[HostName],
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let mut all = hosts.iter().chain(beside);
+        let known = self.choosing.as_ref().filter(|choosing| all.all(|host| choosing.among.contains(host)));
         let Some(choosing) = known else {
             let since = self.choosing.as_ref().map_or(now, |choosing| choosing.since);
-            let look = self.ask_for_a_look(hosts, actions);
-            self.choosing = Some(Choosing { look, since, among: hosts.to_vec() });
-            return !hosts.iter().any(|host| self.can_look(host));
+            let among = [hosts, beside].concat();
+            let look = self.ask_for_a_look(&among, actions);
+            let waits = among.iter().any(|host| self.can_look(host));
+            self.choosing = Some(Choosing { look, since, among });
+            return !waits;
         };
         let waits = |host: &HostName| self.can_look(host) && !self.has_looked(host, choosing.look);
-        now.since(choosing.since) >= PATIENCE || !hosts.iter().any(waits)
+        let waited = now.since(choosing.since);
+        (waited >= PATIENCE || !hosts.iter().any(waits))
+            && (waited >= LENDERS_PATIENCE || !beside.iter().any(waits))
     }
 
     /// Who goes first among hosts with the same data: those without transactions of their own, the preferred one, masters, then

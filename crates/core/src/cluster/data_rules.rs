@@ -10,6 +10,8 @@ pub enum DataRule {
     ReceivedDecides,
     /// The next writer gets from a dead server's log what it lacks.
     TailsAreSalvaged,
+    /// It gets from a replica what only that one has received.
+    ReplicasLend,
     /// Nobody follows who has not reached the last writer since its server was started.
     TheBlindWait,
     /// With `failover_policy consistency` nobody follows who is not proven to have all that was acknowledged.
@@ -19,9 +21,10 @@ pub enum DataRule {
 }
 
 impl DataRule {
-    pub const ALL: [DataRule; 5] = [
+    pub const ALL: [DataRule; 6] = [
         Self::ReceivedDecides,
         Self::TailsAreSalvaged,
+        Self::ReplicasLend,
         Self::TheBlindWait,
         Self::AcknowledgedIsProven,
         Self::SurplusIsRecorded,
@@ -32,6 +35,7 @@ impl DataRule {
         match self {
             Self::ReceivedDecides => "received-decides",
             Self::TailsAreSalvaged => "tails-are-salvaged",
+            Self::ReplicasLend => "replicas-lend",
             Self::TheBlindWait => "the-blind-wait",
             Self::AcknowledgedIsProven => "acknowledged-is-proven",
             Self::SurplusIsRecorded => "surplus-is-recorded",

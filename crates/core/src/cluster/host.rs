@@ -30,6 +30,8 @@ pub(super) struct Agent {
     pub(super) status: AgentStatus,
     /// When that came.
     pub(super) status_at: Moment,
+    /// Whose transactions are its server's own, as it said last: an agent whose server has ended says nothing of it.
+    pub(super) server_ids: Option<(u64, Option<String>)>,
     /// Its server has answered it since the session began.
     pub(super) was_answered: bool,
     /// Since when the agent has been saying that its server does not answer.
@@ -169,6 +171,9 @@ impl Host {
                 agent.silent_since = None;
             }
             ServerView::Unknown => {}
+        }
+        if let Some(received) = &status.received {
+            agent.server_ids = Some((received.server_id, received.server_uuid.clone()));
         }
         agent.status = status;
         agent.status_at = now;

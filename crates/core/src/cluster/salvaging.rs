@@ -1,13 +1,80 @@
-//! When the next writer is to get what only the old one's log has, and what is said of it.
+//! When the next writer is to get what only the old one's log has, or what only a replica has received, and what is said of it.
 
+use super::host::Host;
 use super::{Action, Cluster, DataRule, LogLevel};
+use crate::gtid::GtidSet;
 use crate::message::{AgentStatus, ServerView, Takeover};
 use crate::names::HostName;
-use crate::salvage::{SalvageOrder, SalvageState, Vain};
+use crate::salvage::{SalvageOrder, SalvageState, Vain, Wanted};
 
 impl Cluster {
+    /// From where the next writer gets what it lacks of those that may have written last, the likeliest first.
+    pub(super) fn salvage_order(
+        &self,
+        takeover: &Takeover,
+        holder: &HostName,
+        wrote: [Option<&HostName>; 2],
+        actions: &mut Vec<Action>,
+    ) -> Option<Box<SalvageOrder>> {
+        let from_log = wrote.into_iter().find_map(|last| self.salvage_from(takeover, holder, last));
+        let last = wrote.into_iter().flatten().next();
+        let lent = last.filter(|_| *takeover == Takeover::Lost).and_then(|last| self.lent_to(holder, last));
+        if let Some((order, words)) = lent.as_ref().filter(|_| from_log.is_none()) {
+            let text = format!(
+                "Host '{}' has received {words} than '{holder}', which becomes the writer and gets them from there",
+                order.from
+            );
+            actions.push(Action::log(LogLevel::Info, text));
+        }
+        let lent = lent.map(|(order, _)| order);
+        match from_log {
+            Some(order) => Some(Box::new(SalvageOrder { otherwise: lent, ..*order })),
+            None => lent,
+        }
+    }
+
+    /// The host that has received most of what the next writer lacks of the last one, and how much that is.
+    fn lent_to(&self, holder: &HostName, last: &HostName) -> Option<(Box<SalvageOrder>, String)> {
+        let patience = self.settings.salvage_timeout;
+        let new = self.hosts.get(holder).map(|host| &host.agent.status)?;
+        if patience.is_zero() || !new.lends || !self.goes_by(DataRule::ReplicasLend) {
+            return None;
+        }
+        // Whose server it was is known of one that was seen. Without that, what somebody wrote by mistake might be carried over.
+        let (server_id, server_uuid) = self.hosts.get(last)?.agent.server_ids.clone()?;
+        let there = new.received.as_deref()?;
+        let more = |name: &HostName| -> Option<GtidSet> {
+            let beyond = self.hosts.get(name)?.agent.status.received.as_deref()?.beyond(there)?;
+            Some(beyond.filter(|origin| origin.is_of(server_id, server_uuid.as_deref())))
+                .filter(|more| !more.is_empty())
+        };
+        let lenders = self.lenders().into_iter().filter(|name| name != holder && name != last);
+        let (from, more) = lenders
+            .filter_map(|name| more(&name).map(|more| (name, more)))
+            .max_by_key(|(_, more)| more.count())?;
+        let lent = Wanted { server_id, server_uuid: server_uuid.clone(), at_least: more.to_string() };
+        let words = format!("{} transactions more ({more})", more.count());
+        let order = SalvageOrder { lent: Some(lent), ..SalvageOrder::new(from, patience) };
+        Some((Box::new(order), words))
+    }
+
+    /// Hosts whose servers can hand over what they have received: each that applies it into its own log sooner or later.
+    pub(super) fn lenders(&self) -> Vec<HostName> {
+        let lends = |(name, host): &(&HostName, &Host)| {
+            let status = &host.agent.status;
+            host.agent.connected
+                && status.lends
+                && status.server.is_up()
+                && status.applier_error.is_none()
+                && status.received.as_ref().is_some_and(|received| !received.gtids.is_empty())
+                && !host.is_refused()
+                && self.held_of(name).is_none()
+        };
+        self.hosts.iter().filter(lends).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The old writer's server has ended, and its agent is there to hand over the end of the log.
-    pub(super) fn salvage_from(
+    fn salvage_from(
         &self,
         takeover: &Takeover,
         holder: &HostName,
@@ -24,7 +91,7 @@ impl Cluster {
             && old.status.salvages
             && new.status.salvages
             && old.status.server == ServerView::Gone;
-        can.then(|| Box::new(SalvageOrder { from: from.clone(), patience }))
+        can.then(|| Box::new(SalvageOrder::new(from.clone(), patience)))
     }
 
     /// Said once, when it ends, and kept in the record of the loss.
@@ -41,7 +108,10 @@ impl Cluster {
                 self.ledger.note_salvaged(from, Some(*transactions), &names.join(" to "));
                 LogLevel::Warn
             }
-            SalvageState::Finding | SalvageState::Fetching { .. } | SalvageState::Applying { .. } => return,
+            SalvageState::Finding
+            | SalvageState::Waiting { .. }
+            | SalvageState::Fetching { .. }
+            | SalvageState::Applying { .. } => return,
         };
         let link = self.link_between(name, from, state).unwrap_or_default();
         actions.push(Action::log(level, format!("Host '{name}': {}{link}", state.describe(from))));

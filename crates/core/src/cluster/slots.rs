@@ -248,9 +248,7 @@ impl Cluster {
         // An agent of 2.2.1 holds no replication.
         let holds = !self.speaks_protocol1(holder);
         let missed = Self::lost_writer(slot, holder, last.as_ref());
-        let salvage = self
-            .salvage_from(&takeover, holder, missed.as_ref())
-            .or_else(|| self.salvage_from(&takeover, holder, last.as_ref()));
+        let salvage = self.salvage_order(&takeover, holder, [missed.as_ref(), last.as_ref()], actions);
         let Some(slot) = self.slots.get_mut(role) else { return };
         if missed.is_some() {
             // One that is asked for the end of its log may be gone again before it answers.

@@ -15,6 +15,8 @@ pub struct LogHome {
     pub data: PathBuf,
     /// Each transaction is on the disk before it counts, so that none outlives its place in the log.
     pub synced: bool,
+    /// What the server replicates is in it as well.
+    pub has_replicated: bool,
 }
 
 impl Session {
@@ -26,10 +28,14 @@ impl Session {
             rows.iter().flat_map(|row| row.fields().map(|(_, value)| value)).collect();
         let [Some(index), Some(data), synced] = fields[..] else { return Ok(None) };
         let data = PathBuf::from(data);
-        Ok((!index.is_empty()).then(|| LogHome {
-            index: data.join(index),
-            data,
-            synced: synced == Some("1"),
-        }))
+        if index.is_empty() {
+            return Ok(None);
+        }
+        let (index, synced) = (data.join(index), synced == Some("1"));
+        // Its name is another one for each family.
+        let sql = r"SHOW GLOBAL VARIABLES LIKE 'log\_%\_updates'";
+        let rows = self.rows("asking what is in the binary log", sql, limit).await?;
+        let has_replicated = rows.iter().any(|row| row.text(&["Value"]) == Some("ON"));
+        Ok(Some(LogHome { index, data, synced, has_replicated }))
     }
 }

@@ -1,6 +1,6 @@
 //! Nothing that was acknowledged to a client is lost where it could be kept. A host that is opened for writes after another one
 //! has all of it under `failover_policy consistency`; all that the other one wrote where that one's server is dead and its agent
-//! was in reach; as much as any other host that could have been chosen; and it has been in touch with the other one since its
+//! was in reach; as much as any other host that could have been chosen, or that could hand it over; and it has been in touch with the other one since its
 //! server was started. The operator's word counts for more.
 
 use mmm_core::{HostName, HostState};
@@ -21,6 +21,7 @@ pub(crate) fn opened(world: &mut World, name: &HostName) {
         reachable(world, &change);
         sighted(world, &change);
         best(world, &change);
+        lent(world, &change);
     }
     world.data.opened = Some(change);
 }
@@ -112,5 +113,38 @@ fn best(world: &mut World, change: &Change) {
             received(&better)
         );
         world.break_promise("the newest data wins", text);
+    }
+}
+
+/// The old writer is gone, and a host that can't be chosen has received more and was there to hand it over.
+fn lent(world: &mut World, change: &Change) {
+    let Some(ended) = world.data.ended.get(&change.from).copied() else { return };
+    let before = |node: &Node| world.quiet_since(node).is_some_and(|since| since + BEFORE < ended);
+    let concerned = [Node::Monitor(0), Node::Host(change.to.clone())];
+    if !world.logs_replicated()
+        || !world.shape.replication.is_told()
+        || !concerned.iter().all(before)
+        || !is_up_since(world, &change.to, ended)
+    {
+        return;
+    }
+    let candidates = settings::names(world.shape.candidates);
+    let better = world.hosts.values().find(|host| {
+        !candidates.contains(&host.name)
+            && before(&Node::Host(host.name.clone()))
+            && is_up_since(world, &host.name, ended)
+            && host.server.applying
+            && host.server.received_of(&change.from) > change.lacking.0
+    });
+    if let Some(better) = better {
+        let text = format!(
+            "{} is opened with {} rows of {}, and {}, which can't be chosen, has received {}",
+            change.to,
+            change.lacking.0,
+            change.from,
+            better.name,
+            better.server.received_of(&change.from)
+        );
+        world.break_promise("what a replica has is kept", text);
     }
 }

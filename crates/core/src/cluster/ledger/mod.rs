@@ -146,8 +146,12 @@ fn is_order(line: &str) -> bool {
 
 /// What others note about the transactions of a host that was lost, or has come back.
 impl Ledger {
+    /// Of the last loss, whoever handed them over: a replica may have been the old writer of an earlier one.
     pub(super) fn note_salvaged(&mut self, host: &HostName, count: Option<u64>, names: &str) {
-        self.note(host, count, names, |record| &mut record.salvaged);
+        let Some(page) = self.ended.iter_mut().chain(self.open.iter_mut()).last() else { return };
+        if Record::note(&mut page.record.salvaged, host, count, names) {
+            self.changed.insert(page.record.number);
+        }
     }
 
     #[expect(dead_code, reason = "for what nobody has any more")]

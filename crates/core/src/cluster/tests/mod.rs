@@ -11,6 +11,7 @@ mod followers;
 mod host;
 mod lease;
 mod ledger;
+mod lending;
 mod moving;
 mod properties;
 mod protocol1;

@@ -29,7 +29,7 @@ fn ordered(fixture: &Fixture) -> Option<SalvageOrder> {
 }
 
 fn from_db1() -> SalvageOrder {
-    SalvageOrder { from: HostName::from("db1"), patience: Duration::from_secs(10) }
+    SalvageOrder::new(HostName::from("db1"), Duration::from_secs(10))
 }
 
 /// The new writer says that it never got to the other agent.
