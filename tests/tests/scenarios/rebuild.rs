@@ -94,6 +94,12 @@ pub(crate) fn expect_rebuilt(lab: &Cluster, only: &[u64]) {
     for number in only {
         assert!(sql.contains(&number.to_string()), "row {number} is not in {files}");
     }
+    let told = lab.tell(&["history", "last"]);
+    for words in
+        ["of host MySQL-M1 from MySQL-M2", "Outcome:  done", "attaching", "Copied:   ", "Saved:    /var/"]
+    {
+        assert!(told.contains(words), "`{words}` is not in {told}");
+    }
     lab.expect_pair(M2);
     lab.sql(M2, &format!("INSERT INTO lab.probe VALUES (9000000, {ID2})")).unwrap();
     for (here, there) in [(M2, M1), (M1, M2)] {
