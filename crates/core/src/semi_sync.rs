@@ -103,12 +103,12 @@ impl SemiSync {
     /// What follows from a new reading, after what was known before.
     #[must_use]
     pub fn after(
-        before: Option<(&SemiSync, &SemiSyncReading)>,
+        before: Option<(&SemiSync, &SemiSyncReading, Moment)>,
         reading: &SemiSyncReading,
         asked: Moment,
     ) -> Self {
-        let known = before.and_then(|(known, _)| known.source.as_ref());
-        let previous = before.and_then(|(_, reading)| reading.source.as_ref());
+        let known = before.and_then(|(known, ..)| known.source.as_ref());
+        let previous = before.and_then(|(_, reading, asked)| Some((reading.source.as_ref()?, asked)));
         let source = reading.source.as_ref().map(|now| SemiSyncSource {
             fallen_back: (!now.waits).then(|| known.and_then(|known| known.fallen_back).unwrap_or(asked)),
             clients: now.clients,
@@ -116,7 +116,7 @@ impl SemiSync {
             after_sync: now.after_sync,
             wanted: now.wanted,
             waits_for_absent: now.waits_for_absent,
-            hanging: hanging(previous, now, known.and_then(|known| known.hanging), asked),
+            hanging: hanging(previous, now, known.and_then(|known| known.hanging)),
         });
         Self {
             source,
@@ -143,13 +143,13 @@ impl SemiSync {
 }
 
 /// Under writes somebody waits at nearly every look: commits hang only where none was answered between two of them.
+/// Then none was since the first of these looks.
 fn hanging(
-    previous: Option<&SourceReading>,
+    previous: Option<(&SourceReading, Moment)>,
     now: &SourceReading,
     known: Option<Hanging>,
-    asked: Moment,
 ) -> Option<Hanging> {
-    let previous = previous?;
+    let (previous, asked) = previous?;
     if now.waiting == 0 || previous.waiting == 0 || previous.answered != now.answered {
         return None;
     }
@@ -167,10 +167,11 @@ mod tests {
     }
 
     fn seen(readings: &[(u64, SemiSyncReading)]) -> SemiSync {
-        let mut known: Option<(SemiSync, &SemiSyncReading)> = None;
+        let mut known: Option<(SemiSync, &SemiSyncReading, Moment)> = None;
         for (second, reading) in readings {
-            let before = known.as_ref().map(|(known, reading)| (known, *reading));
-            known = Some((SemiSync::after(before, reading, Moment::from_secs(*second)), reading));
+            let at = Moment::from_secs(*second);
+            let before = known.as_ref().map(|(known, reading, asked)| (known, *reading, *asked));
+            known = Some((SemiSync::after(before, reading, at), reading, at));
         }
         known.unwrap().0
     }
@@ -193,6 +194,6 @@ mod tests {
         let hung = seen(&[(1, reading(true, 5, 1)), (2, reading(true, 5, 1)), (3, reading(true, 5, 4))]);
         assert_eq!(hung.end(), Some(SemiSyncEnd { after_sync: false, hanging: 4 }));
         let hanging = hung.source.unwrap().hanging;
-        assert_eq!(hanging, Some(Hanging { commits: 4, since: Moment::from_secs(2) }));
+        assert_eq!(hanging, Some(Hanging { commits: 4, since: Moment::from_secs(1) }));
     }
 }

@@ -32,9 +32,10 @@ pub(super) struct SemiSyncDesk {
 impl AgentMind {
     pub(super) fn take_in_semi_sync(&mut self, reading: SemiSyncReading, asked: Moment) {
         let desk = &mut self.semi_sync;
+        let before = desk.seen.as_ref().map(|(known, reading)| (known, reading, desk.asked));
+        let known = SemiSync::after(before, &reading, asked);
         desk.asked = asked;
-        let before = desk.seen.as_ref().map(|(known, reading)| (known, reading));
-        desk.seen = Some((SemiSync::after(before, &reading, asked), reading));
+        desk.seen = Some((known, reading));
     }
 
     /// Keeps what was seen last of a server that has ended, and forgets it when that opens as the writer again.

@@ -117,6 +117,25 @@ impl Cluster {
         if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
     }
 
+    /// Whether a commit on the writer comes back, `waited` after it was opened: where it waits for nobody, where enough hosts say that
+    /// they acknowledge, and in any case when its own patience is over.
+    pub(super) fn commits_return(&self, writer: &HostName, waited: Duration) -> bool {
+        let known = self.semi_sync_source_of(writer).filter(|_| self.settings.semi_sync != SemiSyncMode::Off);
+        let Some(source) = known.filter(|source| source.fallen_back.is_none()) else { return true };
+        // Its own count may have connections in it whose other end is dead.
+        let acknowledged = self.acknowledging(writer).len() >= source.wanted as usize;
+        let at_once = !source.waits_for_absent && source.clients < source.wanted;
+        let is_over = waited >= Duration::from_millis(source.timeout_ms);
+        (acknowledged || at_once || is_over) && source.hanging.is_none()
+    }
+
+    /// Since when no commit on this host has come back, as its agent said last.
+    pub(super) fn hangs_since(&self, now: Moment, name: &HostName) -> Option<Moment> {
+        let known = self.hosts.get(name)?.agent.status.semi_sync.as_ref()?;
+        let hanging = known.source.as_ref()?.hanging?;
+        Some(Moment::ZERO + now.since_zero().saturating_sub(self.age(now, name, hanging.since)))
+    }
+
     /// How long ago something was by a moment of an agent's clock.
     fn age(&self, now: Moment, name: &HostName, at: Moment) -> Duration {
         let Some(agent) = self.hosts.get(name).map(|host| &host.agent) else { return Duration::ZERO };

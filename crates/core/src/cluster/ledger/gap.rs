@@ -9,6 +9,8 @@ use crate::write_path::STANDS_STILL;
 
 /// Later word of when the server closed says nothing of when it last took a write.
 const STOOD_STILL: &str = "its agent saw no write get through from then on";
+/// Nor of when clients last heard of a commit.
+const HUNG: &str = "no commit on it came back from then on (semi-synchronous replication)";
 
 impl Cluster {
     /// Who was heard, and whether that shows the holder taking writes.
@@ -46,11 +48,17 @@ impl Cluster {
     }
 
     /// The gap of a record that begins now.
-    pub(super) fn begin_gap(&mut self) {
+    pub(super) fn begin_gap(&mut self, now: Moment) {
         let sign = self.ledger.sign.clone();
         let from = self.ledger.open.as_ref().and_then(|page| page.record.from.clone());
         let useless = from.as_ref().and_then(|from| self.useless(from)).map(|(since, _)| since);
+        let hangs = from.as_ref().and_then(|from| self.hangs_since(now, from));
         let Some(page) = &mut self.ledger.open else { return };
+        if let Some(since) = hangs {
+            page.record.gap.from_ms = Some(page.at(since));
+            HUNG.clone_into(&mut page.record.gap.from_by);
+            return;
+        }
         if let Some(since) = useless {
             // It is noticed once it has lasted for so long.
             page.record.gap.from_ms =
@@ -75,7 +83,7 @@ impl Cluster {
         let Some(page) = &mut self.ledger.open else { return };
         let at_ms = page.at(at);
         let gap = &mut page.record.gap;
-        if throughout && gap.from_by != STOOD_STILL {
+        if throughout && ![STOOD_STILL, HUNG].contains(&gap.from_by.as_str()) {
             gap.from_ms = Some(at_ms);
             gap.possible_until_ms = Some(at_ms);
             "its agent said when it ended".clone_into(&mut gap.from_by);

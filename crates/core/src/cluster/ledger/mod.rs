@@ -41,6 +41,8 @@ struct Page {
     waits: Option<String>,
     /// The epoch that a holder in trouble keeps.
     kept: Option<Epoch>,
+    /// The new writer was seen to take writes, and none of them to come back.
+    hangs: bool,
 }
 
 impl Page {
@@ -202,7 +204,7 @@ impl Ledger {
     fn begin(&mut self, now: Moment, record: Record) -> &mut Page {
         self.last_number = record.number;
         self.changed.insert(record.number);
-        self.open.insert(Page { record, zero: now, base_ms: 0, waits: None, kept: None })
+        self.open.insert(Page { record, zero: now, base_ms: 0, waits: None, kept: None, hangs: false })
     }
 
     fn end(&mut self, now: Moment, outcome: Outcome, why: impl Into<String>) {
@@ -242,7 +244,7 @@ impl Cluster {
             self.ledger.end(now, Outcome::Superseded, "no monitor has seen it end");
             self.ledger.last_number = self.ledger.last_number.max(record.number);
             let base_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-            let page = Page { record, zero: now, base_ms, waits: None, kept: None };
+            let page = Page { record, zero: now, base_ms, waits: None, kept: None, hangs: false };
             if page.record.outcome.is_none() {
                 self.ledger.open = Some(page);
             } else {

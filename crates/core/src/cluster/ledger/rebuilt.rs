@@ -51,7 +51,7 @@ impl Ledger {
             Record::note(&mut record.diverged, host, surplus.at_most, &names);
         }
         let what = record.trigger.what.clone();
-        let mut page = Page { record, zero: now, base_ms: 0, waits: None, kept: None };
+        let mut page = Page { record, zero: now, base_ms: 0, waits: None, kept: None, hangs: false };
         page.step(now, StepKind::Seen, Some(host), what);
         self.changed.insert(page.record.number);
         self.rebuilds.insert(page.record.number, page);
@@ -141,7 +141,7 @@ impl Ledger {
         let Some(host) = record.to.clone().filter(|_| record.outcome.is_none()) else { return };
         self.end_rebuild(now, &host, Outcome::Superseded, "no monitor has seen it end", None);
         let base_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-        let mut page = Page { record, zero: now, base_ms, waits: None, kept: None };
+        let mut page = Page { record, zero: now, base_ms, waits: None, kept: None, hangs: false };
         page.step(now, StepKind::NextMonitor, None, "another monitor goes on with this record");
         self.changed.insert(page.record.number);
         self.rebuilds.insert(page.record.number, page);

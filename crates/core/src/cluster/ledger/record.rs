@@ -209,9 +209,9 @@ pub struct Gap {
     pub from_by: String,
     /// The last moment at which it could have taken writes, where that is later; none where nobody knows.
     pub possible_until_ms: Option<i64>,
-    /// The new writer takes writes at its address.
+    /// The new writer takes writes at its address, and a commit comes back.
     pub until_ms: Option<i64>,
-    /// It was so already when somebody first looked.
+    /// It was so already when somebody looked.
     pub until_at_latest: bool,
 }
 

@@ -1,5 +1,7 @@
 //! Compares two states of the mind: what begins, how far it has come, and how it ends.
 
+use std::time::Duration;
+
 use super::{Before, Cause, Kind, Outcome, Record, Said, StepKind};
 use crate::agent::describe_proof;
 use crate::cluster::moves::{Move, Purpose};
@@ -113,7 +115,7 @@ impl Cluster {
         } else if kind != Kind::Move && to.is_some() && to != from {
             page.step(now, StepKind::Chosen, to, "");
         }
-        self.begin_gap();
+        self.begin_gap(now);
     }
 
     fn live_move(&self, role: &Role) -> Option<(HostName, Purpose)> {
@@ -206,11 +208,13 @@ impl Cluster {
         let Some(page) = &mut self.ledger.open else { return };
         let told = page.record.steps.iter().rev().find(|step| step.step == StepKind::Promoted);
         let promoted = to.is_some() && told.is_some_and(|step| step.host == to);
-        if promoted && after.holder != from {
+        let opened = page.record.has(StepKind::Open);
+        if promoted && (after.holder != from || opened) {
             let gap = page.record.gap.clone();
             let offset = page.at(now);
             let number = page.record.number;
             let why = match &to {
+                Some(to) if opened => format!("{to} lost the role before one of its commits came back"),
                 Some(to) => format!("{to} lost the role before it served"),
                 None => "nobody had it".to_owned(),
             };
@@ -334,7 +338,23 @@ impl Cluster {
             self.ledger.change();
         }
         if serves && open {
-            self.end_served(now, &to);
+            self.serves(now, &to);
+        }
+    }
+
+    /// It takes writes at its address; whether clients hear of one is another matter where commits wait for an acknowledgement.
+    fn serves(&mut self, now: Moment, to: &HostName) {
+        let Some(page) = &self.ledger.open else { return };
+        let opened = page.record.steps.iter().rev().find(|step| step.step == StepKind::Open);
+        let waited = opened.map_or(0, |step| page.at(now).saturating_sub(step.at_ms));
+        let waited = Duration::from_millis(u64::try_from(waited).unwrap_or_default());
+        if self.commits_return(to, waited) {
+            self.end_served(now, to);
+        } else if let Some(page) = self.ledger.open.as_mut().filter(|page| !page.hangs) {
+            page.hangs = true;
+            let note = "its first commits wait for the acknowledgement of another host (semi-synchronous replication)";
+            page.step(now, StepKind::Waits, Some(to), note);
+            self.ledger.change();
         }
     }
 
@@ -369,8 +389,10 @@ impl Cluster {
     fn end_served(&mut self, now: Moment, to: &HostName) {
         let Some(page) = &mut self.ledger.open else { return };
         page.record.gap.until_ms = Some(page.at(now));
-        page.record.gap.until_at_latest =
-            page.record.steps.iter().rev().take_while(|step| step.step != StepKind::NextMonitor).count() < 4
+        // Whether commits come back is looked at now and then.
+        page.record.gap.until_at_latest = page.hangs
+            || page.record.steps.iter().rev().take_while(|step| step.step != StepKind::NextMonitor).count()
+                < 4
                 && page.record.has(StepKind::NextMonitor);
         let stayed =
             page.record.from.as_ref() == Some(to) && !matches!(page.record.kind, Kind::Again | Kind::Start);

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use super::fixture::{Fixture, pair};
-use crate::message::AgentStatus;
+use super::fixture::{Fixture, WRITER, pair, role};
+use crate::cluster::ledger::{Outcome, StepKind};
+use crate::message::{AgentStatus, ServerView};
 use crate::moment::Moment;
 use crate::semi_sync::{Hanging, SemiSync, SemiSyncSource};
 
@@ -88,4 +89,97 @@ fn nothing_is_moved_while_commits_hang_and_nobody_is_taken_for_dead() {
     fixture.report("db1", waits(|_| ()));
     assert!(fixture.logged_part("WARN Commits on 'db1' go on"));
     assert_eq!(fixture.command("move_role writer db2"), "", "it waits for its target");
+}
+
+/// Both wait for each other, and the first one's server dies.
+fn taken_over() -> Fixture {
+    let mut fixture = running();
+    fixture.report("db2", waits(|source| source.clients = 1));
+    fixture.report("db1", |status| {
+        status.server = ServerView::Gone;
+        status.held.remove(&role(WRITER));
+    });
+    fixture.pass_ms(20);
+    fixture.agents_obey();
+    fixture.settle();
+    fixture
+}
+
+#[test]
+fn the_time_without_a_writer_lasts_until_a_commit_comes_back() {
+    let mut fixture = taken_over();
+    let record = fixture.cluster.open_record().expect("nobody is there to acknowledge").clone();
+    assert!(record.has(StepKind::Address) && record.gap.until_ms.is_none(), "{record:?}");
+    assert!(record.steps.iter().any(|step| step.note.starts_with("its first commits wait")), "{record:?}");
+    fixture.pass(4);
+    let hanging = Hanging { commits: 2, since: fixture.now };
+    fixture.report("db2", waits(|source| source.hanging = Some(hanging)));
+    fixture.pass(8);
+    assert!(fixture.cluster.open_record().is_some(), "they hang still");
+    fixture.report("db2", waits(|source| source.fallen_back = Some(hanging.since)));
+    assert!(fixture.cluster.open_record().is_none());
+    let record = fixture.records.values().last().unwrap();
+    assert_eq!(record.outcome, Some(Outcome::Done));
+    assert!(
+        record.gap.length_ms().is_some_and(|ms| ms >= 12_000) && record.gap.until_at_latest,
+        "{record:?}"
+    );
+}
+
+#[test]
+fn no_commit_waits_longer_than_its_server_does() {
+    let mut fixture = taken_over();
+    fixture.pass(9);
+    fixture.report("db2", waits(|_| ()));
+    assert!(fixture.cluster.open_record().is_some());
+    fixture.pass(2);
+    fixture.report("db2", waits(|_| ()));
+    assert!(fixture.cluster.open_record().is_none());
+}
+
+#[test]
+fn a_writer_whose_commits_are_acknowledged_is_not_waited_for() {
+    let mut fixture = running();
+    fixture.report("db2", waits(|_| ()));
+    fixture.report("db1", acknowledges("192.168.8.33"));
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.pass(8);
+    fixture.agents_obey();
+    fixture.settle();
+    assert!(fixture.cluster.open_record().is_none());
+}
+
+#[test]
+fn a_writer_that_is_lost_before_a_commit_came_back_is_followed_by_a_record_of_its_own() {
+    let mut fixture = taken_over();
+    fixture.well("db1");
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.pass(3);
+    fixture.report("db2", |status| {
+        status.server = ServerView::Gone;
+        status.held.remove(&role(WRITER));
+    });
+    fixture.pass(3);
+    fixture.agents_obey();
+    fixture.settle();
+    let ended =
+        fixture.records.values().find(|record| record.to.as_ref().is_some_and(|to| to == &"db2".into()));
+    let ended = ended.unwrap();
+    assert_eq!(ended.outcome, Some(Outcome::Superseded), "{ended:?}");
+    assert!(ended.outcome_why.contains("before one of its commits came back"), "{ended:?}");
+}
+
+#[test]
+fn a_writer_whose_commits_hung_counts_as_gone_since_then() {
+    let mut fixture = running();
+    let since = fixture.now + Duration::from_secs(1);
+    fixture.pass(6);
+    fixture.report("db1", waits(|source| source.hanging = Some(Hanging { commits: 3, since })));
+    fixture.report("db1", |status| {
+        status.server = ServerView::Gone;
+        status.held.remove(&role(WRITER));
+    });
+    let record = fixture.records.values().last().unwrap();
+    assert_eq!(record.gap.from_ms, Some(-5000), "{:?}", record.gap);
+    assert!(record.gap.from_by.contains("no commit on it came back"), "{:?}", record.gap);
 }
