@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use mmm_lab::{
-    Builder, Clients, ConfigFile, Flavour, Load, M1, M2, MON, Manner, Moment, Program, Tolerance, wait_for,
+    Builder, Clients, ConfigFile, Flavour, Judge, Load, M1, M2, MON, Manner, Moment, Program, Tolerance,
+    wait_for,
 };
 
-use crate::cluster::{Cluster, ID1, QUICK_CHECKS, SOON, quick};
+use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
 use crate::replicas::{R1, R2, REPLICAS};
 
 /// A pair and a replica that may become the writer.
@@ -119,6 +120,53 @@ fn both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
 #[test]
 fn mysql_9_7_both_masters_follow_a_replica_that_took_the_role_and_get_it_back() {
     both_masters_gone(quick("both_my").gtid().server(Flavour::MySql97));
+}
+
+/// The writer vanishes with writes that nobody received; before it is back the role goes on to the replica, in order.
+fn lost_before_the_role_went_on(builder: Builder) {
+    let lab = Cluster::up_with_candidate(builder);
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write(Moment::now(), SOON).unwrap();
+    lab.cut(M1, R1, Manner::Drop).unwrap();
+    let cut = lab.cut(M1, M2, Manner::Drop).unwrap();
+    probe.wait_write_by(ID1, cut + Duration::from_millis(300), SOON).unwrap();
+    let lost = lab.power_off(M1).unwrap();
+    probe.wait_write_by(ID2, lost, SOON).unwrap();
+    wait_for("a move to the replica", SOON, || {
+        let answer = lab.tell(&["move_role", "writer", R1]);
+        if answer.starts_with("OK") { Ok(()) } else { Err(answer) }
+    })
+    .unwrap();
+    probe.wait_write_by(lab.id_of(R1), Moment::now(), SOON).unwrap();
+    let judge = Judge::new(&lab, probe.stop().unwrap());
+    lab.wait_shown(&format!("replication from {M1}, which was lost as the writer, is held"), SOON);
+    lab.wait_follows(M2, R1, Duration::from_secs(30));
+    lab.heal_all().unwrap();
+    lab.reboot(M1).unwrap();
+    lab.start_enabled(M1).unwrap();
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+    let rows = |host: &str| judge.rows(host).unwrap();
+    let only = |host: &str| {
+        let there = rows(host);
+        rows(M1).into_iter().filter(|(number, server)| *server == ID1 && !there.contains_key(number)).count()
+    };
+    let lacking = only(R1);
+    assert!(lacking > 5, "{lacking}");
+    lab.wait_shown(&format!("it has {lacking} transactions nobody else has"), SOON);
+    let told = lab.tell(&["history"]);
+    assert!(told.contains(&format!("({lacking} diverged)")), "{told}");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((only(R1), only(M2)), (lacking, lacking), "nothing of it came to the others by itself");
+}
+
+#[test]
+fn a_lost_writer_is_compared_with_whoever_writes_when_it_is_back() {
+    lost_before_the_role_went_on(quick("lost_on").gtid());
+}
+
+#[test]
+fn mysql_9_7_a_lost_writer_is_compared_with_whoever_writes_when_it_is_back() {
+    lost_before_the_role_went_on(quick("lost_on_my").gtid().server(Flavour::MySql97));
 }
 
 /// Everything loses its power at the same moment, and the master that comes up first lacks what the writer wrote last.

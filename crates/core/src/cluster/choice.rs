@@ -36,7 +36,8 @@ impl Cluster {
         hosts: &[HostName],
         actions: &mut Vec<Action>,
     ) -> Option<HostName> {
-        let last = self.slots.get(role).and_then(|slot| self.last_writer(slot)).cloned();
+        let last =
+            self.slots.get(role).and_then(|slot| self.last_writer(slot)).or(self.stored_writer()).cloned();
         let beside = self.beside(hosts, last.as_ref());
         let nothing_to_compare = hosts.is_empty() || (hosts.len() == 1 && beside.is_empty());
         if nothing_to_compare || last.as_ref().is_none_or(|last| hosts.contains(last)) {

@@ -18,16 +18,19 @@ pub enum DataRule {
     AcknowledgedIsProven,
     /// What only a lost writer has is named in the record of its loss.
     SurplusIsRecorded,
+    /// A lost writer is compared before it serves again, whoever writes meanwhile.
+    TheLostStayHeld,
 }
 
 impl DataRule {
-    pub const ALL: [DataRule; 6] = [
+    pub const ALL: [DataRule; 7] = [
         Self::ReceivedDecides,
         Self::TailsAreSalvaged,
         Self::ReplicasLend,
         Self::TheBlindWait,
         Self::AcknowledgedIsProven,
         Self::SurplusIsRecorded,
+        Self::TheLostStayHeld,
     ];
 
     /// As an operator types it.
@@ -39,6 +42,7 @@ impl DataRule {
             Self::TheBlindWait => "the-blind-wait",
             Self::AcknowledgedIsProven => "acknowledged-is-proven",
             Self::SurplusIsRecorded => "surplus-is-recorded",
+            Self::TheLostStayHeld => "the-lost-stay-held",
         }
     }
 }

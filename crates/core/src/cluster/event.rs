@@ -104,6 +104,9 @@ pub struct MonitorState {
     /// Up to which epoch the operator takes it that transactions are lost.
     #[serde(default)]
     pub loss_confirmed: Epoch,
+    /// Writers that were lost and whose transactions have not been compared since.
+    #[serde(default)]
+    pub lost: Vec<HostName>,
 }
 
 /// What a starting monitor found of its own state.

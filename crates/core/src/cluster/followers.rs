@@ -31,7 +31,7 @@ impl Cluster {
 
     /// Replicas follow every writer. Masters replicate from each other, whoever of them writes; only a replica that took the role is
     /// followed by them too, and left again when one of them has it back.
-    fn is_led_by(&self, name: &HostName, writer: &HostName) -> bool {
+    pub(super) fn is_led_by(&self, name: &HostName, writer: &HostName) -> bool {
         if !self.is_master(name) || !self.is_master(writer) {
             return true;
         }

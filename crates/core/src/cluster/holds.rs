@@ -35,7 +35,25 @@ pub(super) enum Held {
     },
 }
 
+/// A writer that was lost, and what came of comparing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) host: HostName,
+    pub(super) held: Held,
+}
+
 impl Held {
+    pub(super) fn is_merging(&self) -> bool {
+        matches!(self, Self::Merging { .. })
+    }
+
+    /// Another writer has not received what this one was on its way to.
+    pub(super) fn end_merge(&mut self) {
+        if let Self::Merging { first, .. } = self {
+            *self = Self::Diverged(first.clone());
+        }
+    }
+
     fn surplus(&self) -> Option<&Surplus> {
         match self {
             Self::Diverged(surplus) | Self::Merging { surplus, .. } => Some(surplus),
@@ -53,19 +71,44 @@ struct Pair {
 }
 
 impl Cluster {
-    /// The slot of the writer role while replication from a lost writer is held.
-    fn hold(&self) -> Option<(&Role, &Slot, &HostName)> {
+    /// The slot of the writer role, which has those that were lost.
+    fn writer_slot(&self) -> Option<(&Role, &Slot)> {
         let role = self.writer_role()?;
-        let slot = self.slots.get(role)?;
-        Some((role, slot, slot.hold_from.as_ref()?))
+        Some((role, self.slots.get(role)?))
     }
 
-    fn slot_of(&mut self, role: &Role) -> Option<&mut Slot> {
-        self.slots.get_mut(role)
+    fn held_mut(&mut self, role: &Role, name: &HostName) -> Option<&mut Held> {
+        let lost = self.slots.get_mut(role)?.lost.iter_mut().find(|lost| lost.host == *name)?;
+        Some(&mut lost.held)
     }
 
     pub(super) fn held_of(&self, name: &HostName) -> Option<&Held> {
-        self.hold().filter(|(_, _, old)| *old == name).map(|(_, slot, _)| &slot.held)
+        let (_, slot) = self.writer_slot()?;
+        slot.lost.iter().find(|lost| lost.host == *name).map(|lost| &lost.held)
+    }
+
+    pub(super) fn lost_writers(&self) -> Vec<HostName> {
+        let lost = self.writer_slot().into_iter().flat_map(|(_, slot)| &slot.lost);
+        lost.map(|lost| lost.host.clone()).collect()
+    }
+
+    /// What the next monitor is to know: those whose transactions are being received on purpose are no more held.
+    pub(super) fn lost_and_held(&self) -> Vec<HostName> {
+        let mut lost = self.lost_writers();
+        lost.retain(|name| !self.held_of(name).is_some_and(Held::is_merging));
+        lost
+    }
+
+    /// Hosts that an earlier monitor had not seen compared.
+    pub(super) fn restore_lost(&mut self, names: Vec<HostName>) {
+        let known: Vec<HostName> = names.into_iter().filter(|name| self.hosts.contains_key(name)).collect();
+        if let Some(role) = self.writer_role().cloned()
+            && let Some(slot) = self.slots.get_mut(&role)
+        {
+            for name in known {
+                slot.note_lost(name);
+            }
+        }
     }
 
     /// What a lost writer has and nobody else.
@@ -85,9 +128,12 @@ impl Cluster {
     }
 
     /// Whether it must not become ONLINE beside the writer that took its place. Where there is none it is no worse than others
-    /// that are not.
+    /// that are not; nor is it where the next one was only chosen and may not follow, while the last lease was its own: it has all.
     fn is_measured_by_another(&self, name: &HostName) -> bool {
-        self.active_master().is_some_and(|master| master != name)
+        let slot = self.writer_role().and_then(|role| self.slots.get(role));
+        let only_chosen = slot.is_some_and(|slot| slot.grant.is_none());
+        let wrote_last = self.record().is_some_and(|record| record.host == *name);
+        !(only_chosen && wrote_last) && self.active_master().is_some_and(|master| master != name)
     }
 
     pub(super) fn is_diverged(&self, name: &HostName) -> bool {
@@ -102,35 +148,54 @@ impl Cluster {
             && !self.speaks_protocol1(name)
     }
 
+    /// Whether a host that held replication from a lost writer is to be pointed at the new one and has not been: it goes on holding,
+    /// which it does as long as it hears of no writer.
+    pub(super) fn would_receive_from_lost(&self, name: &HostName, writer: Option<&HostName>) -> bool {
+        let holds = self.hosts.get(name).is_some_and(|host| host.agent.status.holding);
+        let (Some(source), Some(writer)) = (self.source_of(name), writer) else { return false };
+        holds
+            && writer != name
+            && source != writer
+            && self.held_of(source).is_some()
+            && self.is_led_by(name, writer)
+    }
+
     pub(super) fn tend_holds(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Some(pair) = self.pair() else { return };
+        for name in self.lost_writers() {
+            if let Some(pair) = self.pair(&name) {
+                self.tend_hold(now, &pair, actions);
+            }
+        }
+    }
+
+    fn tend_hold(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) {
         let is_doubtful = self.is_doubtful(&pair.old);
-        let Some(slot) = self.slot_of(&pair.role) else { return };
-        if let Held::Merging { surplus, .. } = &mut slot.held {
+        let Some(held) = self.held_mut(&pair.role, &pair.old) else { return };
+        if let Held::Merging { surplus, .. } = held {
             if let Compared::Has(left) = &pair.compared {
                 surplus.clone_from(left);
             }
-            if self.merge_has_settled(now, &pair, actions) && pair.compared == Compared::Contained {
-                self.lift(&pair, actions);
+            if self.merge_has_settled(now, pair, actions) && pair.compared == Compared::Contained {
+                self.lift(pair, actions);
             }
             return;
         }
-        match (pair.compared.clone(), &slot.held) {
+        match (pair.compared.clone(), &held) {
             // Nobody receives anything from data that may not be whole.
             (Compared::Contained, _) if is_doubtful => {}
-            (Compared::Contained, _) => self.lift(&pair, actions),
+            (Compared::Contained, _) => self.lift(pair, actions),
             (Compared::Unreadable, Held::Uncompared) => {
-                slot.held = Held::Unreadable;
-                self.tell_unreadable(&pair, actions);
+                *held = Held::Unreadable;
+                self.tell_unreadable(pair, actions);
             }
-            (Compared::Has(surplus), Held::Diverged(_)) => slot.held = Held::Diverged(surplus),
+            (Compared::Has(surplus), Held::Diverged(_)) => *held = Held::Diverged(surplus),
             (Compared::Has(surplus), _) => {
-                slot.held = Held::Diverged(surplus.clone());
-                self.tell_diverged(&pair, &surplus, actions);
+                *held = Held::Diverged(surplus.clone());
+                self.tell_diverged(pair, &surplus, actions);
                 match self.settings.diverged {
                     Diverged::Hold => {}
                     Diverged::Merge if is_doubtful => {}
-                    Diverged::Merge => self.begin_merge(&pair.role, "diverged merge", actions),
+                    Diverged::Merge => self.begin_merge(&pair.role, &pair.old, "diverged merge", actions),
                     Diverged::Clone => self.begin_rebuild(now, &pair.old, Wanted::Policy, actions),
                 }
             }
@@ -139,8 +204,8 @@ impl Cluster {
     }
 
     /// Both hosts, as soon as each can be asked for what it has: the old one is closed, and the new one has caught up.
-    fn pair(&self) -> Option<Pair> {
-        let (role, slot, old) = self.hold()?;
+    fn pair(&self, old: &HostName) -> Option<Pair> {
+        let (role, slot) = self.writer_slot()?;
         // What it had is on its way out, and what it gets is no answer before it is whole.
         if self.is_rebuilding(old) && !self.is_doubtful(old) {
             return None;
@@ -148,7 +213,7 @@ impl Cluster {
         let new = slot.holder.as_ref()?;
         slot.grant.as_ref()?;
         let (old_host, new_host) = (self.hosts.get(old)?, self.hosts.get(new)?);
-        let merging = matches!(slot.held, Held::Merging { .. });
+        let merging = self.held_of(old).is_some_and(Held::is_merging);
         let (old_status, new_status) = (&old_host.agent.status, &new_host.agent.status);
         let closed = old_host.agent.connected
             && old_status.server == (ServerView::Up { writable: false })
@@ -171,24 +236,21 @@ impl Cluster {
 
     /// Whether the writer that took its place has all that it has.
     pub(super) fn is_contained(&self, name: &HostName) -> bool {
-        self.pair().is_some_and(|pair| pair.old == *name && pair.compared == Compared::Contained)
+        self.pair(name).is_some_and(|pair| pair.compared == Compared::Contained)
     }
 
     fn lift(&mut self, pair: &Pair, actions: &mut Vec<Action>) {
         let Pair { role, old, new, .. } = pair;
-        let Some(slot) = self.slot_of(role) else { return };
-        let text = match &slot.held {
-            Held::Merging { first, .. } => {
+        let Some(slot) = self.slots.get_mut(role) else { return };
+        let text = match slot.lost.iter().find(|lost| lost.host == *old).map(|lost| &lost.held) {
+            Some(Held::Merging { first, .. }) => {
                 format!("The {} of '{old}' that nobody else had are on '{new}' now", first.counted())
             }
             _ => format!("All that '{old}' wrote is on '{new}': '{new}' replicates from it again"),
         };
         actions.push(Action::log(LogLevel::Info, text));
-        slot.hold_from = None;
-        slot.held = Held::default();
-        if let Some(grant) = &mut slot.grant {
-            grant.hold = false;
-        }
+        slot.lost.retain(|lost| lost.host != *old);
+        slot.renew_hold();
     }
 
     /// Where the server waited for acknowledgements until it ended, what it commits by itself when it is started again was never
@@ -233,33 +295,29 @@ impl Cluster {
     }
 
     /// Lets the new writer receive what nobody but the lost one has.
-    pub(super) fn begin_merge(&mut self, role: &Role, why: &str, actions: &mut Vec<Action>) {
-        let Some(slot) = self.slot_of(role) else { return };
-        let (Held::Diverged(surplus), Some(old), Some(new)) = (&slot.held, &slot.hold_from, &slot.holder)
-        else {
-            return;
-        };
+    pub(super) fn begin_merge(&mut self, role: &Role, old: &HostName, why: &str, actions: &mut Vec<Action>) {
+        let Some(slot) = self.slots.get_mut(role) else { return };
+        let Some(lost) = slot.lost.iter_mut().find(|lost| lost.host == *old) else { return };
+        let (Held::Diverged(surplus), Some(new)) = (&lost.held, &slot.holder) else { return };
         let text = format!("'{new}' receives the {} that only '{old}' has ({why})", surplus.counted());
         actions.push(Action::log(LogLevel::Warn, text));
-        slot.held = Held::Merging { first: surplus.clone(), surplus: surplus.clone(), since: None };
-        if let Some(grant) = &mut slot.grant {
-            grant.hold = false;
-        }
+        lost.held = Held::Merging { first: surplus.clone(), surplus: surplus.clone(), since: None };
+        slot.renew_hold();
     }
 
     /// Whether the new writer has received long enough for its word to count. A transaction that is in conflict ends the merge.
     fn merge_has_settled(&mut self, now: Moment, pair: &Pair, actions: &mut Vec<Action>) -> bool {
         let Some(status) = self.hosts.get(&pair.new).map(|host| &host.agent.status) else { return false };
         let (holding, error) = (status.holding, status.applier_error.clone());
-        let Some(slot) = self.slot_of(&pair.role) else { return false };
-        let Held::Merging { surplus, since, .. } = &mut slot.held else { return false };
+        let Some(held) = self.held_mut(&pair.role, &pair.old) else { return false };
+        let Held::Merging { surplus, since, .. } = held else { return false };
         if holding || now.since(*since.get_or_insert(now)) < SETTLED {
             return false;
         }
         let Some(error) = error else { return true };
-        slot.held = Held::Diverged(surplus.clone());
-        if let Some(grant) = &mut slot.grant {
-            grant.hold = true;
+        *held = Held::Diverged(surplus.clone());
+        if let Some(slot) = self.slots.get_mut(&pair.role) {
+            slot.renew_hold();
         }
         let Pair { old, new, .. } = pair;
         let text = format!(
@@ -281,11 +339,15 @@ impl Cluster {
     }
 
     /// For `show`.
-    pub(super) fn hold_warning(&self) -> Option<String> {
-        let (_, slot, old) = self.hold()?;
+    pub(super) fn hold_warnings(&self) -> Vec<String> {
+        self.lost_writers().iter().filter_map(|old| self.hold_warning(old)).collect()
+    }
+
+    fn hold_warning(&self, old: &HostName) -> Option<String> {
+        let (_, slot) = self.writer_slot()?;
         slot.holder.as_ref()?;
         let begin = format!("Warning: replication from {old}, which was lost as the writer, is held");
-        Some(match &slot.held {
+        Some(match self.held_of(old)? {
             Held::Uncompared => format!("{begin} until its transactions have been compared"),
             Held::Unreadable => format!("{begin}: its positions can't be compared with the new writer's"),
             Held::Diverged(surplus) => format!(

@@ -64,6 +64,8 @@ pub(super) struct Keeper {
     pub(super) evidence: Option<Evidence>,
     /// Up to which epoch the operator takes it that transactions are lost.
     pub(super) loss_confirmed: Epoch,
+    /// Writers that were lost and have not been compared since.
+    pub(super) lost: Vec<HostName>,
     /// Boots of hosts which said, when nobody knew of any lease, that they don't either.
     pub(super) absolved: BTreeMap<HostName, String>,
 }
@@ -89,6 +91,7 @@ impl Keeper {
             issued: state.issued,
             evidence: state.evidence.clone().filter(|_| trust_known),
             loss_confirmed: state.loss_confirmed,
+            lost: state.lost.clone(),
             lineage,
             durable: state,
             saving: None,
@@ -268,7 +271,8 @@ impl Keeper {
         let same = record == self.durable.record
             && self.issued == self.durable.issued
             && self.evidence == self.durable.evidence
-            && self.loss_confirmed == self.durable.loss_confirmed;
+            && self.loss_confirmed == self.durable.loss_confirmed
+            && self.lost == self.durable.lost;
         // A disk that has refused is tried again until it takes something: nobody is promoted before.
         if same && self.durable.generation > 0 && self.trouble.is_none() {
             return;
@@ -282,6 +286,7 @@ impl Keeper {
             record,
             evidence: self.evidence.clone(),
             loss_confirmed: self.loss_confirmed,
+            lost: self.lost.clone(),
         };
         self.next_number += 1;
         let number = self.next_number;

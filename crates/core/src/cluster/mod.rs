@@ -31,6 +31,7 @@ mod show_lease;
 mod slots;
 mod startup;
 mod surplus;
+mod takeover;
 mod transition;
 mod writes;
 
@@ -172,6 +173,7 @@ impl Cluster {
             settings,
         };
         cluster.watch_strangers(now);
+        cluster.restore_lost(cluster.keeper.lost.clone());
         cluster
     }
 
@@ -281,11 +283,13 @@ impl Cluster {
             self.settle_slots(now, actions);
             self.record_protocol1_writer(now, actions);
             self.settle_leftovers(now, actions);
+            self.keeper.lost = self.lost_and_held();
             self.keeper.save(now, actions);
             self.watch_semi_sync(actions);
             self.manage_semi_sync(now, actions);
             self.tend_rebuilds(now, actions);
             self.tend_holds(now, actions);
+            self.keeper.lost = self.lost_and_held();
             self.watch_errants(now, actions);
             self.tell_unproven(now, actions);
             self.send_orders(now, actions);

@@ -166,7 +166,7 @@ impl Cluster {
         let granted = self.keeper.book.record().filter(|record| record.host == *name).map(|r| r.epoch);
         // The writer goes on where it is: it has caught up long ago.
         for slot in self.slots.values_mut().filter(|slot| slot.holder.as_ref() == Some(name)) {
-            let hold = slot.hold_from.is_some();
+            let hold = slot.is_to_hold();
             if let Some(promotion) = slot.grant.as_mut().filter(|grant| Some(grant.epoch) == granted) {
                 (promotion.takeover, promotion.hold) = (Takeover::Keep, hold);
                 slot.owed.remove(name);
@@ -229,6 +229,9 @@ impl Cluster {
         granted_to: Option<HostName>,
     ) -> Option<HostName> {
         let host = self.hosts.get(name)?;
+        if self.would_receive_from_lost(name, granted_to.as_ref()) {
+            return None;
+        }
         let (Some(writer), Some((sent, _)), true) =
             (&granted_to, &host.agent.sent, host.agent.protocol1.is_some())
         else {

@@ -132,7 +132,7 @@ impl Cluster {
                 format!("OK: The new writer receives what only '{name}' has already. Please, wait some time.")
             }
             (Some(Held::Diverged(_)), Some(role)) if connected => {
-                self.begin_merge(&role, "rejoin --merge", actions);
+                self.begin_merge(&role, &name, "rejoin --merge", actions);
                 format!(
                     "OK: The new writer receives what only '{name}' has. Now you can wait some time and check `mmm_control show`!"
                 )

@@ -279,6 +279,8 @@ impl Cluster {
         for slot in self.slots.values_mut() {
             slot.taken_from.remove(name);
             slot.owed.remove(name);
+            slot.lost.retain(|lost| lost.host != *name);
+            slot.renew_hold();
         }
     }
 

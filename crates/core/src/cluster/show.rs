@@ -84,7 +84,7 @@ impl Cluster {
                 "Warning: host {name} vanished as the writer, its agent spoke protocol 1, and no kill_host is configured: it was replaced as 2.2.1 did, and there are two writers if it lives. Make sure that it is off"
             ));
         }
-        warnings.extend(self.hold_warning());
+        warnings.extend(self.hold_warnings());
         warnings.extend(self.rebuild_warnings());
         warnings.extend(self.errant_warnings());
         warnings

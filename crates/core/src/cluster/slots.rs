@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::holds::Held;
+use super::holds::{Held, Lost};
 use super::host::Kill;
-use super::{Action, Cluster, LogLevel};
+use super::{Action, Cluster, DataRule, LogLevel};
 use crate::check::CheckKind;
-use crate::lease::{Ended, Epoch, Proof};
-use crate::message::{LogPosition, Promotion, ServerView, Takeover};
+use crate::lease::{Epoch, Proof};
+use crate::message::{Promotion, Takeover};
 use crate::moment::Moment;
 use crate::names::{HostName, Role};
 use crate::state::HostState;
@@ -41,10 +41,27 @@ pub(super) struct Slot {
     pub(super) owed: BTreeMap<HostName, Takeover>,
     /// The last host that was granted the role.
     pub(super) last: Option<HostName>,
-    /// The writer that was lost, until its transactions have been compared.
-    pub(super) hold_from: Option<HostName>,
-    /// What came of comparing them.
-    pub(super) held: Held,
+    /// Writers that were lost, the last one at the end, until their transactions have been compared with those of whoever writes.
+    pub(super) lost: Vec<Lost>,
+}
+
+impl Slot {
+    /// Its replication stays stopped as long as there is anything to compare, but for what is to be received on purpose.
+    pub(super) fn is_to_hold(&self) -> bool {
+        !self.lost.is_empty() && !self.lost.iter().any(|lost| lost.held.is_merging())
+    }
+
+    pub(super) fn renew_hold(&mut self) {
+        let hold = self.is_to_hold();
+        if let Some(grant) = &mut self.grant {
+            grant.hold = hold;
+        }
+    }
+
+    pub(super) fn note_lost(&mut self, host: HostName) {
+        self.lost.retain(|lost| lost.host != host);
+        self.lost.push(Lost { host, held: Held::default() });
+    }
 }
 
 impl Cluster {
@@ -147,90 +164,6 @@ impl Cluster {
         }
     }
 
-    /// How the host that is promoted gets the data that the last writer had.
-    fn takeover(&self, slot: &Slot, holder: &HostName) -> Takeover {
-        let Some(last) = self.last_writer(slot) else {
-            return if slot.hold_from.is_some() { Takeover::Lost } else { Takeover::Fresh };
-        };
-        if last == holder {
-            // A server that was restarted meanwhile has received again what is to be held.
-            return match slot.hold_from.as_ref().or(self.wrote_since(holder)) {
-                Some(_) => Takeover::Lost,
-                None => slot.owed.get(holder).cloned().unwrap_or(Takeover::Keep),
-            };
-        }
-        if self.goes_on_untouched(holder) {
-            return Takeover::Keep;
-        }
-        if let Some(position) = self.final_position(last) {
-            return Takeover::After(position);
-        }
-        if self.can_be_read_to_its_end(last, holder) { Takeover::AskSource } else { Takeover::Lost }
-    }
-
-    /// The last writer was lost and has come back, closed: its log is there to be received as a whole.
-    fn can_be_read_to_its_end(&self, last: &HostName, holder: &HostName) -> bool {
-        let (Some(there), Some(here)) = (self.hosts.get(last), self.hosts.get(holder)) else { return false };
-        let ip = self.settings.hosts.get(last).map(|host| host.ip);
-        there.agent.connected
-            && there.agent.status.server == ServerView::Up { writable: false }
-            && here.agent.status.reached_source == Some(true)
-            && here.agent.status.source_ip == ip
-    }
-
-    /// Who wrote last: the book knows it better than what was decided since.
-    pub(super) fn last_writer<'a>(&'a self, slot: &'a Slot) -> Option<&'a HostName> {
-        self.record().map(|record| &record.host).or(slot.last.as_ref())
-    }
-
-    /// Another host that may have written after the one in the record, by a grant of which the record is lost: it accepted a greater
-    /// epoch that was not given out since the start.
-    fn wrote_since(&self, recorded: &HostName) -> Option<&HostName> {
-        let record = self.record().filter(|record| record.host == *recorded)?;
-        let accepted = self.hosts.iter().map(|(name, host)| (host.agent.status.lease.accepted, name));
-        let unknown = |(epoch, name): &(Epoch, &HostName)| {
-            *epoch > record.epoch && self.promoted.get(*name) != Some(epoch)
-        };
-        accepted.filter(|(_, name)| *name != recorded).filter(unknown).max().map(|(_, name)| name)
-    }
-
-    /// Where the log of the last writer ended, when it gave the role back in order and has not been restarted since.
-    pub(super) fn final_position(&self, last: &HostName) -> Option<LogPosition> {
-        let record = self.record().filter(|record| record.host == *last)?;
-        let agent = &self.hosts.get(last)?.agent;
-        let (epoch, position) = agent.status.released_at.as_ref()?;
-        let in_order = *epoch == record.epoch && record.ended == Some(Ended::Released);
-        (in_order && agent.connected && agent.status.server.is_up()).then(|| position.clone())
-    }
-
-    /// The last writer goes on, and holds its replication by the word of a monitor whose state is lost.
-    fn take_over_hold(&mut self, role: &Role, holder: &HostName) {
-        let held_back = self.held_back_from(holder);
-        if let Some(slot) = self.slots.get(role)
-            && slot.hold_from.is_none()
-            && self.last_writer(slot) == Some(holder)
-            && let Some(slot) = self.slots.get_mut(role)
-        {
-            slot.hold_from = held_back;
-        }
-    }
-
-    /// Whose transactions the next writer may lack. A host that was chosen in between and never served wrote nothing: what counts is
-    /// still who was lost before it.
-    fn lost_writer(slot: &Slot, holder: &HostName, last: Option<&HostName>) -> Option<HostName> {
-        let before = Self::lost_before_in(slot, last.unwrap_or(holder)).filter(|before| *before != holder);
-        before.or(last).cloned()
-    }
-
-    /// Who was lost before this host was chosen, where that has never served.
-    fn lost_before_in<'a>(slot: &'a Slot, chosen: &HostName) -> Option<&'a HostName> {
-        slot.hold_from.as_ref().filter(|before| *before != chosen && slot.owed.contains_key(chosen))
-    }
-
-    pub(super) fn lost_before(&self, chosen: &HostName) -> Option<&HostName> {
-        Self::lost_before_in(self.slots.get(self.writer_role()?)?, chosen)
-    }
-
     pub(super) fn grant_writer(
         &mut self,
         role: &Role,
@@ -243,19 +176,29 @@ impl Cluster {
         self.take_over_hold(role, holder);
         let Some(slot) = self.slots.get(role) else { return };
         let takeover = self.takeover(slot, holder);
-        let last =
-            self.last_writer(slot).filter(|last| *last != holder).or(self.wrote_since(holder)).cloned();
+        let last = self
+            .last_writer(slot)
+            .or(self.stored_writer())
+            .filter(|last| *last != holder)
+            .or(self.wrote_since(holder))
+            .cloned();
         // An agent of 2.2.1 holds no replication.
         let holds = !self.speaks_protocol1(holder);
         let missed = Self::lost_writer(slot, holder, last.as_ref());
         let salvage = self.salvage_order(&takeover, holder, [missed.as_ref(), last.as_ref()], actions);
+        let keeps_all = self.goes_by(DataRule::TheLostStayHeld);
         let Some(slot) = self.slots.get_mut(role) else { return };
-        if missed.is_some() {
-            // One that is asked for the end of its log may be gone again before it answers.
-            let compares = matches!(takeover, Takeover::Lost | Takeover::AskSource);
-            slot.hold_from = missed.filter(|_| compares && holds);
-            slot.held = Held::default();
+        slot.lost.retain(|_| keeps_all);
+        // What a writer lost before has is to be compared with whoever writes, also where the role has gone on in order since.
+        slot.lost.iter_mut().for_each(|lost| lost.held.end_merge());
+        // One that is asked for the end of its log may be gone again before it answers; and one that was never seen to serve may have
+        // served all the same.
+        if matches!(takeover, Takeover::Lost | Takeover::AskSource) {
+            for host in last.into_iter().chain(missed) {
+                slot.note_lost(host);
+            }
         }
+        slot.lost.retain(|lost| holds && lost.host != *holder);
         let how = match &takeover {
             Takeover::Keep => "which had it before".to_owned(),
             Takeover::Fresh => "after it has applied what it received".to_owned(),
@@ -271,7 +214,7 @@ impl Cluster {
             crate::agent::describe_proof(proof)
         );
         actions.push(Action::log(LogLevel::Info, text));
-        let hold = slot.hold_from.is_some();
+        let hold = slot.is_to_hold();
         slot.unanswered = false;
         if takeover != Takeover::Keep {
             slot.owed.insert(holder.clone(), takeover.clone());

@@ -8,13 +8,24 @@ use crate::names::HostName;
 impl Cluster {
     /// The last writer that this host can't follow for that, unless the operator has said that it may, and why.
     pub(in crate::cluster) fn successor_blind(&self, host: &HostName) -> Option<(HostName, String)> {
-        let record = self.record().filter(|record| record.host != *host)?;
+        let Some(record) = self.record() else { return self.blind_at_first(host) };
+        if record.host == *host {
+            return None;
+        }
         // A move in order: the old writer has told where its log ended.
         if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
             return None;
         }
         let lost = self.lost_before(&record.host).filter(|lost| *lost != host).unwrap_or(&record.host);
         Some((lost.clone(), self.blind(lost, host)?))
+    }
+
+    /// Where nobody is known to have written. A cluster that is new looks like one of which all records are lost: the server that may
+    /// have more is waited for, or the operator's word.
+    fn blind_at_first(&self, host: &HostName) -> Option<(HostName, String)> {
+        let source = self.source_of(host).filter(|source| self.settings.may_be_active_master(source))?;
+        let blind = self.blind(source, host).filter(|_| !self.confirmed_dead.contains(source))?;
+        Some((source.clone(), blind))
     }
 
     /// Why this host is no successor of the last writer yet.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::join;
+use crate::cluster::keeper::Trust;
 use crate::cluster::{Action, Cluster, DataRule, LogLevel};
 use crate::gtid::Compared;
 use crate::lease::{Ended, Epoch, GrantRecord, wait_for};
@@ -152,7 +153,10 @@ impl Cluster {
 
     /// Why this host may not be promoted now, though nobody else can be writing: for what it may lack.
     pub(in crate::cluster) fn unproven(&self, now: Moment, host: &HostName) -> Option<(HostName, String)> {
-        let record = self.record().filter(|record| record.host != *host)?;
+        let Some(record) = self.record() else { return self.successor_blind(host) };
+        if record.host == *host {
+            return None;
+        }
         // A move in order: the old writer has told where its log ended.
         if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
             return None;
@@ -223,10 +227,15 @@ impl Cluster {
 
     /// Nobody follows a lost writer for want of proof: the first host that could, and why not.
     pub(in crate::cluster) fn nobody_proven(&self, now: Moment) -> Option<(HostName, HostName, String)> {
-        let record = self.record()?;
-        let over = record.ended.is_some() || self.keeper.book.ends().is_some_and(|ends| now >= ends);
-        let there = self.hosts.get(&record.host).is_some_and(|host| host.agent.connected);
-        if !over || (there && record.ended.is_none()) || self.promise_runs(now) {
+        let is_free = match self.record() {
+            Some(record) => {
+                let over = record.ended.is_some() || self.keeper.book.ends().is_some_and(|ends| now >= ends);
+                let there = self.hosts.get(&record.host).is_some_and(|host| host.agent.connected);
+                over && !(there && record.ended.is_none())
+            }
+            None => self.keeper.trust == Trust::Known,
+        };
+        if !is_free || self.promise_runs(now) {
             return None;
         }
         let writer = &self.settings.active_master_role;
@@ -276,6 +285,10 @@ impl Cluster {
         );
         actions.push(Action::log(LogLevel::Fatal, text));
         self.keeper.loss_confirmed = epoch;
+        if self.record().is_none() {
+            // There is no epoch that it could be said of.
+            self.confirmed_dead.insert(name.clone());
+        }
         format!("OK: What only host '{lost}' has may be lost: another host takes its role now.")
     }
 }

@@ -155,8 +155,11 @@ impl Cluster {
         if !has_it || !newer || may_have_been_told || epoch == Epoch::NONE || asked > epoch {
             return false;
         }
-        slot.hold_from = slot.hold_from.clone().or(held_back);
-        let hold = slot.hold_from.is_some();
+        slot.lost.retain(|lost| lost.host != *holder);
+        if let Some(held_back) = held_back.filter(|_| slot.lost.is_empty()) {
+            slot.note_lost(held_back);
+        }
+        let hold = slot.is_to_hold();
         slot.grant =
             Some(Promotion { epoch, proof: Proof::Own, takeover: Takeover::Keep, hold, salvage: None });
         slot.last = Some(holder.clone());

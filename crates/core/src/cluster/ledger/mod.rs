@@ -288,13 +288,12 @@ impl Cluster {
 
     /// What a lost writer is found to have alone, once it has been compared, and what was written to the wrong server.
     fn note_surplus(&mut self, cause: &Cause) {
-        let old = self.writer_role().and_then(|role| self.slots.get(role)?.hold_from.clone());
-        let surplus = old.as_ref().and_then(|old| self.surplus_to_save(old));
-        let noted = surplus.map(|surplus| (surplus.at_most, surplus.transactions.to_string()));
-        if let (Some(old), Some((count, names))) = (old, noted)
-            && self.goes_by(DataRule::SurplusIsRecorded)
-        {
-            self.ledger.note_diverged(&old, count, &names);
+        for old in self.lost_writers() {
+            let surplus = self.surplus_to_save(&old);
+            let noted = surplus.map(|surplus| (surplus.at_most, surplus.transactions.to_string()));
+            if let Some((count, names)) = noted.filter(|_| self.goes_by(DataRule::SurplusIsRecorded)) {
+                self.ledger.note_diverged(&old, count, &names);
+            }
         }
         let Cause::Agent(name) = cause else { return };
         if let Some(errant) = self.errant_of(name) {

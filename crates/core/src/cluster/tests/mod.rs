@@ -12,6 +12,7 @@ mod host;
 mod lease;
 mod ledger;
 mod lending;
+mod lost;
 mod moving;
 mod properties;
 mod protocol1;

@@ -1,0 +1,179 @@
+//! Writers that were lost, and that nobody has compared since: they wait for it whoever writes, and whichever monitor it is.
+
+use super::fixture::{Fixture, four, pair};
+use crate::gtid::GtidView;
+use crate::message::{ServerView, Takeover};
+use crate::names::RoleName;
+use crate::settings::Settings;
+use crate::state::HostState;
+
+fn three() -> Settings {
+    let mut settings = four();
+    settings.roles.get_mut(&RoleName::from("writer")).unwrap().hosts.push("db3".into());
+    settings
+}
+
+fn gtid(server_id: u64, own: u64, applied: &str) -> GtidView {
+    GtidView {
+        server_id,
+        binlog_state: format!("{server_id}-{server_id}-{own}"),
+        slave_pos: applied.to_owned(),
+    }
+}
+
+/// Its server is dead.
+fn ends(fixture: &mut Fixture, host: &str) {
+    fixture.report(host, |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+    });
+    fixture.settle();
+}
+
+/// db1 is lost, and db2 follows.
+fn lost() -> Fixture {
+    let mut fixture = Fixture::running(three());
+    ends(&mut fixture, "db1");
+    assert_eq!(fixture.writer(), "db2");
+    fixture.report("db2", |status| {
+        status.holding = true;
+        status.gtid = Some(gtid(13, 5, "12-12-40"));
+    });
+    fixture
+}
+
+/// The same, and the role has gone on to db3 in order.
+fn moved_on() -> Fixture {
+    let mut fixture = lost();
+    fixture.command("move_role writer db3");
+    fixture.approached(Ok(()));
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    fixture
+}
+
+fn holds(fixture: &Fixture, host: &str) -> bool {
+    fixture.orders[host].writer.as_ref().unwrap().hold
+}
+
+#[test]
+fn a_planned_move_between_others_does_not_end_the_hold_of_a_lost_writer() {
+    let mut fixture = moved_on();
+    assert!(holds(&fixture, "db3"));
+    assert!(fixture.command("show").contains("replication from db1, which was lost as the writer, is held"));
+    fixture.report("db3", |status| {
+        status.holding = true;
+        status.gtid = Some(gtid(14, 1, "12-12-40,13-13-5"));
+    });
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(gtid(12, 43, "13-13-5"));
+    });
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::ReplicationFail);
+    assert!(fixture.logged_part("Host 'db1' has 3 transactions nobody else has (12-12-41..43)"));
+    assert_eq!(fixture.orders["db1"].surplus.as_ref().unwrap().transactions.to_string(), "12-12-41..43");
+}
+
+#[test]
+fn it_ends_once_the_present_writer_has_all() {
+    let mut fixture = moved_on();
+    fixture.report("db3", |status| {
+        status.holding = true;
+        status.gtid = Some(gtid(14, 1, "12-12-43,13-13-5"));
+    });
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(gtid(12, 43, "13-13-5"));
+    });
+    fixture.settle();
+    assert!(!holds(&fixture, "db3"));
+    assert!(!fixture.command("show").contains("lost as the writer"));
+}
+
+#[test]
+fn the_next_monitor_knows_of_it_though_the_agent_has_forgotten_that_it_holds() {
+    let mut fixture = lost();
+    fixture.report("db2", |status| status.holding = false);
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db2");
+    assert!(holds(&fixture, "db2"));
+}
+
+#[test]
+fn the_old_holder_hears_of_no_writer_before_it_is_pointed_at_that_one() {
+    let mut fixture = lost();
+    fixture.report("db2", |status| status.source_ip = Some("192.168.8.32".parse().unwrap()));
+    fixture.command("move_role writer db3");
+    fixture.approached(Ok(()));
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    let order = &fixture.orders["db2"];
+    assert_eq!(order.active_master, None, "it would receive from the lost one again");
+    assert_eq!(order.source.as_ref().map(|source| source.host.as_str()), Some("db3"));
+    fixture.report("db2", |status| status.source_ip = Some("192.168.8.36".parse().unwrap()));
+    fixture.settle();
+    assert_eq!(fixture.orders["db2"].active_master, Some("db3".into()));
+}
+
+/// It was granted the lease, and nobody has heard whether it was opened.
+#[test]
+fn a_writer_that_was_never_seen_to_serve_is_compared_as_well() {
+    let mut fixture = Fixture::running(three());
+    fixture.report("db1", |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+    });
+    for host in ["db1", "db2"] {
+        fixture.agent_obeys(host);
+    }
+    fixture.renews("db2");
+    fixture.report("db2", |status| status.held.clear());
+    fixture.lose("db2");
+    fixture.pass(12);
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    let shown = fixture.command("show");
+    for host in ["db1", "db2"] {
+        assert!(shown.contains(&format!("replication from {host}, which was lost as the writer")), "{shown}");
+    }
+}
+
+/// Nobody knows of a lease: it may be a new cluster, or one that has lost all that it knew.
+#[test]
+fn a_first_writer_is_no_host_that_has_not_reached_its_source() {
+    let mut fixture = Fixture::new(pair());
+    fixture.report("db2", |status| {
+        status.source_ip = Some("192.168.8.32".parse().unwrap());
+        status.reached_source = Some(false);
+    });
+    fixture.report("db1", |status| status.server = ServerView::Gone);
+    fixture.start();
+    fixture.settle();
+    fixture.pass(30);
+    fixture.settle();
+    assert_eq!(fixture.promotion("db2"), None);
+    assert!(fixture.command("show --long").contains("has not reached 'db1' since it was started"));
+    assert!(fixture.command("confirm_loss --yes db1").starts_with("OK: What only host 'db1'"));
+    fixture.settle();
+    assert_eq!(fixture.promotion("db2").map(|promotion| promotion.takeover), Some(Takeover::Fresh));
+}
+
+#[test]
+fn where_only_the_status_file_knows_who_wrote_what_there_is_is_got_from_there() {
+    let text = "db1|ADMIN_OFFLINE|writer(192.168.8.30)\ndb2|ONLINE|\n";
+    let mut fixture = Fixture::restored(pair(), Some(text));
+    for (host, source) in [("db1", "192.168.8.33"), ("db2", "192.168.8.32")] {
+        fixture.report(host, |status| {
+            status.source_ip = Some(source.parse().unwrap());
+            status.reached_source = Some(true);
+        });
+    }
+    fixture.start();
+    fixture.settle();
+    let promoted = fixture.promotion("db2").expect("db1 is out of service");
+    assert_eq!(promoted.takeover, Takeover::AskSource);
+    assert!(promoted.hold);
+}
