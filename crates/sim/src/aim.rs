@@ -153,6 +153,15 @@ pub(crate) fn data_plan(random: &mut Random, rule: DataRule, begin: u64) -> Opti
         DataRule::ReceivedDecides | DataRule::ReplicasLend => {
             Fault::PowerOff { host: writing(), down: 15_000 }
         }
+        // Before it is back the role goes on in order, to whichever of the others does not have it.
+        DataRule::TheLostStayHeld => {
+            let order = |host: &str| Fault::Command { line: format!("move_role writer {host}") };
+            return Some(vec![
+                (at, Fault::PowerOff { host: writing(), down: 13_000 }),
+                (at + 7_500, order("db2")),
+                (at + 10_000, order("db3")),
+            ]);
+        }
         DataRule::TheBlindWait | DataRule::SurplusIsRecorded => return None,
     };
     Some(vec![(at, fault)])

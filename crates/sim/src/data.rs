@@ -23,11 +23,18 @@ pub(crate) struct Change {
     pub(crate) lacking: Rows,
     /// Up to here clients had been told that they are saved.
     pub(crate) acknowledged: u64,
+    /// Of every other host's: what a host before the last one wrote may be lacking as well.
+    pub(crate) of_others: BTreeMap<HostName, Rows>,
     /// Why nobody has to name them.
     pub(crate) excuse: Option<&'static str>,
 }
 
 impl Change {
+    pub(crate) fn lacked(&self) -> impl Iterator<Item = (HostName, Rows)> + '_ {
+        let lacking = self.of_others.iter().filter(|(_, (has, own))| has < own);
+        lacking.map(|(host, rows)| (host.clone(), *rows))
+    }
+
     /// How many rows it lacked of which clients were told that they are saved.
     pub(crate) fn lost(&self) -> u64 {
         self.lacking.1.min(self.acknowledged).saturating_sub(self.lacking.0)
@@ -41,10 +48,13 @@ pub(crate) struct Data {
     /// Who was opened last, before it took any row.
     pub(crate) opened: Option<Change>,
     pub(crate) changes: Vec<Change>,
+    /// Rows of each host that whoever came to write did not have.
+    pub(crate) lacked: BTreeSet<(HostName, Rows)>,
+    /// Promoted as if nobody had ever written: where all that knew better is lost, a cluster is not told from a new one. This is a known
+    /// limit, and what such a host lacks is neither proven nor named.
+    pub(crate) as_first: BTreeSet<HostName>,
     /// Who was chosen as the writer since, and who of them had reached the last one by then.
     pub(crate) chosen: BTreeMap<HostName, bool>,
-    /// A monitor was started since.
-    pub(crate) next_monitor: bool,
     /// Hosts of which the operator said that what only they have may be lost.
     pub(crate) given_up: BTreeSet<HostName>,
     /// Until when something was the matter with it, besides its server.
@@ -160,6 +170,12 @@ impl World {
             to: name.clone(),
             lacking: (here.server.applied_of(last), there.own),
             acknowledged: there.acknowledged,
+            of_others: self
+                .hosts
+                .values()
+                .filter(|other| other.name != *name)
+                .map(|other| (other.name.clone(), (here.server.applied_of(&other.name), other.server.own)))
+                .collect(),
             excuse: None,
         })
     }
@@ -170,14 +186,13 @@ impl World {
             return;
         }
         let opened = self.data.opened.take().filter(|change| change.to == *name);
-        if let Some(change) = opened.or_else(|| self.change_to(name))
-            && change.lacking.0 < change.lacking.1
-        {
-            let mut change = change;
-            let between = self.data.chosen.keys().any(|host| *host != change.to && *host != change.from);
-            if between && self.data.next_monitor {
-                change.excuse =
-                    Some("who was chosen in between never wrote, and the monitor that knew is gone");
+        let change = opened.or_else(|| self.change_to(name));
+        if let Some(change) = &change {
+            self.data.lacked.extend(change.lacked());
+        }
+        if let Some(mut change) = change.filter(|change| change.lacking.0 < change.lacking.1) {
+            if self.data.as_first.contains(name) {
+                change.excuse = Some("nobody knew any more that anybody had written");
             }
             if !self.shape.replication.is_told() && self.shape.candidates > 2 {
                 change.excuse = Some("nobody told from whom replication is held");
@@ -185,22 +200,17 @@ impl World {
             self.tell(|| format!("{name} lacks rows {:?} of {}", change.lacking, change.from));
             self.data.changes.push(change);
         }
-        if self.shape.candidates > 2 {
-            // With two candidates it could only go back.
-            for change in
-                self.data.changes.iter_mut().filter(|change| change.from != *name && change.to != *name)
-            {
-                change
-                    .excuse
-                    .get_or_insert("the role went on to a third host before the old writer was back");
-            }
+        // What was away and is on a later writer from its beginning is not lost any more, nor what a writer has itself.
+        let here = self.hosts.get(name).map(|host| &host.server);
+        let has =
+            |change: &Change| here.is_some_and(|server| server.applied_of(&change.from) >= change.lacking.1);
+        for change in self.data.changes.iter_mut().filter(|change| change.to != *name && has(change)) {
+            change.excuse.get_or_insert("a later writer had them");
         }
-        // What it has itself is not lost any more.
         for change in self.data.changes.iter_mut().filter(|change| change.from == *name) {
             change.excuse.get_or_insert("its host is the writer again");
         }
         self.data.last_writer = Some(name.clone());
         self.data.chosen.clear();
-        self.data.next_monitor = false;
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use mmm_core::lease::Epoch;
+use mmm_core::lease::{Epoch, Proof};
 use mmm_core::{
     Action, AgentStatus, CheckKind, Cluster, Event, FoundState, HostName, Moment, MonitorState, Restored,
-    ToAgent, Verdict,
+    Takeover, ToAgent, Verdict,
 };
 
 use crate::happening::{Happening, Node, ToMonitor};
@@ -32,7 +32,6 @@ impl World {
         let (rules, sessions) = (self.rules, self.sessions);
         let left_out = self.options.left_out.filter(|_| !self.options.keep_all);
         self.disturb(&Node::Monitor(0), 0);
-        self.data.next_monitor = true;
         let Some(monitor) = self.monitors.get_mut(index).filter(|monitor| monitor.cluster.is_none()) else {
             return;
         };
@@ -131,6 +130,12 @@ impl World {
             Action::Tell { host, message } => {
                 if let ToAgent::Order(order) = &message {
                     invariants::ledger::promotion_is_told_of(self, index, order);
+                    if let Some(promotion) = &order.writer {
+                        let as_first =
+                            promotion.proof == Proof::Nobody && promotion.takeover == Takeover::Fresh;
+                        let first = &mut self.data.as_first;
+                        let _ = if as_first { first.insert(host.clone()) } else { first.remove(&host) };
+                    }
                     let writer =
                         order.writer.as_ref().map(|p| (p.epoch.number, p.proof, p.takeover.clone(), p.hold));
                     let (number, state, release) = (order.id.number, order.state, order.release);

@@ -38,6 +38,14 @@ impl World {
             None if tries < PATIENCE => return Attempt::Later,
             None => SalvageState::InVain { why: Vain::NoLog, lacking: None },
         };
+        // An agent that was started again in between does not know what the one before it had fetched.
+        if matches!(state, SalvageState::InVain { .. })
+            && let Some(host) = self.hosts.get_mut(name)
+            && let Some((_, received)) = &mut host.chosen
+        {
+            let kept = host.server.received_of(from);
+            received.entry(from.clone()).and_modify(|rows| *rows = kept.min(*rows));
+        }
         Attempt::Ended(StepOutcome::Salvage(state, None))
     }
 

@@ -83,7 +83,7 @@ impl World {
         let mut data_random = Random::new(options.seed ^ 0x0da7_a0da_7a0d_a7a0);
         let candidates = match random.between(0, 9) {
             _ if options.aim.is_some() => 2,
-            _ if options.left_out == Some(DataRule::ReceivedDecides) => 3,
+            _ if matches!(options.left_out, Some(DataRule::ReceivedDecides | DataRule::TheLostStayHeld)) => 3,
             _ if options.left_out == Some(DataRule::ReplicasLend) => 2,
             0..=6 => 2,
             7..=8 => 3,

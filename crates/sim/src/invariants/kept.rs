@@ -3,6 +3,7 @@
 //! was in reach; as much as any other host that could have been chosen, or that could hand it over; and it has been in touch with the other one since its
 //! server was started. The operator's word counts for more.
 
+use mmm_core::lease::Listed;
 use mmm_core::{HostName, HostState};
 
 use crate::data::Change;
@@ -29,6 +30,9 @@ pub(crate) fn opened(world: &mut World, name: &HostName) {
 /// Only a host that has everything acknowledged follows, whoever acknowledged it.
 fn consistency(world: &mut World, change: &Change) {
     let Replication::SemiSync { consistency: true, .. } = world.shape.replication else { return };
+    if world.data.as_first.contains(&change.to) {
+        return;
+    }
     let Some(here) = world.hosts.get(&change.to).map(|host| &host.server) else { return };
     let lacking = world.hosts.values().filter(|host| host.name != change.to).find(|host| {
         host.server.acknowledged > here.applied_of(&host.name) && !world.data.given_up.contains(&host.name)
@@ -84,6 +88,14 @@ fn sighted(world: &mut World, change: &Change) {
     }
 }
 
+/// Whether the last lease of this holder could be followed by that host, as its record says: one that became ONLINE a moment before
+/// the holder vanished may be in no list yet.
+fn was_known(world: &World, name: &HostName, holder: &HostName) -> bool {
+    let states = world.monitors.first().into_iter().flat_map(|monitor| monitor.states.iter().rev());
+    let record = states.filter_map(|(_, state)| state.record.as_ref()).find(|record| record.host == *holder);
+    record.is_none_or(|record| record.ended.is_some() || record.list.get(name) == Some(&Listed::Joined))
+}
+
 /// The old writer is gone, and another host that could have been chosen as well has received more.
 fn best(world: &mut World, change: &Change) {
     let Some(ended) = world.data.ended.get(&change.from).copied() else { return };
@@ -97,6 +109,7 @@ fn best(world: &mut World, change: &Change) {
             && before(&Node::Host(name.clone()))
             && is_up_since(world, name, ended)
             && cluster.state_of(name.as_str()) == Some(HostState::Online)
+            && was_known(world, name, &change.from)
     };
     if !before(&Node::Monitor(0)) || !before(&Node::Host(change.to.clone())) {
         return;

@@ -70,6 +70,10 @@ fn lacking(world: &World) -> Option<String> {
     if cluster.mode() != Mode::Active {
         return Some(format!("the mode is {}", cluster.mode()));
     }
+    if !cluster.knows_leases() {
+        // Nor has it compared anybody yet.
+        return Some("the monitor does not know who holds the lease".into());
+    }
     if let Some(record) = cluster.open_record() {
         return Some(format!("record {} has not ended: {record:?}", record.number));
     }

@@ -4,16 +4,17 @@
 use mmm_core::HostName;
 use mmm_core::ledger::{Record, Transactions};
 
-use crate::data::Rows;
+use crate::data::{Change, Rows};
 use crate::run::Sabotage;
 use crate::world::World;
 
-/// The rows of its host that an account names: `12-12-4`, or `12-12-4..7`.
+/// The rows of its host that an account names: `12-12-4`, or `12-12-4..7`, or `12-12-4 to 12-12-7` where they were seen in a log.
 fn rows_of(account: &Transactions) -> Vec<Rows> {
+    let number = |name: &str| name.rsplit_once('-').map_or(name, |(_, number)| number).parse::<u64>().ok();
     let range = |name: &str| {
-        let (_, numbers) = name.trim().rsplit_once('-')?;
-        let (first, last) = numbers.split_once("..").unwrap_or((numbers, numbers));
-        Some((first.parse::<u64>().ok()?.checked_sub(1)?, last.parse().ok()?))
+        let name = name.trim();
+        let (first, last) = name.split_once(" to ").or(name.split_once("..")).unwrap_or((name, name));
+        Some((number(first)?.checked_sub(1)?, number(last)?))
     };
     account.names.split(',').filter_map(range).collect()
 }
@@ -29,14 +30,17 @@ pub(crate) fn record_is_true(world: &mut World, record: &Record) {
     }
     // Whoever is being opened counts as open.
     let opening = record.to.as_ref().and_then(|to| world.change_to(to));
-    let changes = || world.data.changes.iter().chain(&world.data.opened).chain(&opening);
+    let now = world.data.opened.iter().chain(&opening).flat_map(Change::lacked).collect::<Vec<_>>();
     let false_one = record.lost.iter().chain(&record.diverged).chain(&record.errant).find_map(|account| {
         let wrong = |rows: &Rows| {
             // A host may have been lost, carried over and lost again: what it lacked each time counts.
             let lacked = |row: u64| {
-                changes().any(|change| {
-                    change.from == account.host && change.lacking.0 < row && row <= change.lacking.1
-                })
+                world
+                    .data
+                    .lacked
+                    .iter()
+                    .chain(&now)
+                    .any(|(host, (has, own))| *host == account.host && *has < row && row <= *own)
             };
             !lacked(rows.0 + 1) || !lacked(rows.1)
         };
@@ -50,11 +54,13 @@ pub(crate) fn record_is_true(world: &mut World, record: &Record) {
 }
 
 fn is_named(world: &World, from: &HostName, row: u64) -> bool {
-    let records = || world.monitors.iter().flat_map(|monitor| monitor.history.values());
-    let was_old = records().any(|(_, record)| record.from.as_ref() == Some(from));
-    records()
-        // Where no record tells of the loss itself, any may.
-        .filter(|(_, record)| !was_old || record.from.as_ref() == Some(from))
+    let histories = world.monitors.iter().map(|monitor| monitor.history.values());
+    histories
+        .flat_map(|records| {
+            // Where no record of that monitor tells of the loss itself, any may.
+            let was_old = records.clone().any(|(_, record)| record.from.as_ref() == Some(from));
+            records.filter(move |(_, record)| !was_old || record.from.as_ref() == Some(from))
+        })
         .flat_map(|(_, record)| record.lost.iter().chain(&record.diverged).chain(&record.errant))
         .filter(|account| account.host == *from)
         .flat_map(rows_of)
