@@ -171,7 +171,12 @@ impl Cluster {
         }
         let holder =
             record.as_ref().filter(|record| record.ended.is_none()).map(|record| record.host.clone());
+        // One that wrote later by the status file, and has lost what it knew of that, is compared as well.
+        let later = self.stored_writer().cloned().filter(|stored| {
+            record.as_ref().is_some_and(|record| record.ended.is_some() && record.host != *stored)
+        });
         self.keeper.restore(now, record, greatest, generation);
+        self.restore_lost(later.into_iter().collect());
         // Whatever was planned before rested on less than this.
         if let Some(role) = self.writer_role().cloned()
             && holder.is_some()
