@@ -3,7 +3,8 @@
 //!
 //! A writer that was lost and comes back has begun a new file of its log, and puts into it what it gets from the new writer; the
 //! place up to which the new writer has applied its log would never reach its end. So the new writer looks through the rest of
-//! that log, for transactions that came from anybody but itself.
+//! that log, for transactions that came from anybody but itself. While it receives that log, as in a merge, it comes to the end by
+//! itself, and what it has applied is all that has to be told.
 
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ impl LogPlaces {
         replica: Option<&ReplicaStatus>,
     ) -> (String, String) {
         self.end = end.map(|end| self.end.take().unwrap_or(end));
+        let is_open = self.end.is_none();
         let own = LogEnd(self.end.clone().map(|end| (end.file, end.pos))).to_string();
         // A look begins where applying has ended: while receiving goes on, or has not been applied, there is no such place. Of a
         // transaction that arrived in part the rest never comes; where several threads apply, the place moves on a little late.
@@ -65,7 +67,8 @@ impl LogPlaces {
         });
         let Some((status, applied)) = applied else {
             self.found = None;
-            return (own, String::new());
+            let applied = replica.filter(|_| is_open).and_then(applied_while_receiving);
+            return (own, applied.map(|seen| seen.to_string()).unwrap_or_default());
         };
         self.take_in().await;
         if self.looking.is_none()
@@ -95,6 +98,19 @@ impl LogPlaces {
             self.found = self.began.take().zip(look.await.ok().flatten());
         }
     }
+}
+
+/// Never further than it is: where several threads apply, the place is before the first transaction that is not done. A source that
+/// sends has a log that reaches this place, so it is no place in another log.
+fn applied_while_receiving(status: &ReplicaStatus) -> Option<LogSeen> {
+    let both_run = status.io == ThreadState::Yes && status.sql == ThreadState::Yes;
+    let applied = status.applied.as_ref().filter(|_| both_run)?;
+    let received = status.received.as_ref()?;
+    received.reaches(applied).then(|| LogSeen {
+        file: applied.file.clone(),
+        position: applied.pos,
+        more_follows: false,
+    })
 }
 
 /// How far the log of `source` holds, from a place on, only what came from the server with this id.
@@ -156,6 +172,47 @@ mod tests {
         let more = [event(12, "Anonymous_Gtid", 977), event(12, "Query", 1060)];
         assert!(!goes_on(&mut at, &more, 13));
         assert_eq!(at.pos, 900, "what follows is not stepped over");
+    }
+
+    fn replica(io: ThreadState, sql: ThreadState, received: u64, applied: u64) -> ReplicaStatus {
+        let at = |pos| Some(Coordinates { file: "bin.000002".into(), pos });
+        ReplicaStatus {
+            io,
+            sql,
+            source_host: "192.168.8.32".into(),
+            source_port: 3306,
+            source_user: "repl".into(),
+            source_server_id: 12,
+            received: at(received),
+            applied: at(applied),
+            sql_state: "Waiting for dependent transaction to commit".into(),
+            delay_seconds: None,
+            io_error: None,
+            sql_error: None,
+            uses_gtid: false,
+            received_gtids: None,
+            gtid_sets: None,
+        }
+    }
+
+    /// What is received and not applied is not there.
+    #[tokio::test]
+    async fn an_open_server_that_receives_tells_what_it_has_applied() {
+        use ThreadState::{Connecting, No, Yes};
+        let mut places = LogPlaces::new(Account::new("repl", "repl"));
+        for (io, sql, received, told) in [
+            (Yes, Yes, 900, "log:bin.000002:700"),
+            (Yes, Yes, 700, "log:bin.000002:700"),
+            (Yes, No, 900, ""),
+            (Connecting, Yes, 900, ""),
+            // The receiver has begun anew in another log.
+            (Yes, Yes, 157, ""),
+        ] {
+            let status = replica(io, sql, received, 700);
+            assert_eq!(places.look(13, None, Some(&status)).await.1, told, "{io:?} {sql:?} {received}");
+        }
+        let closed = Some(Coordinates { file: "bin.000003".into(), pos: 157 });
+        assert_eq!(places.look(13, closed, Some(&replica(Yes, Yes, 900, 700))).await.1, "");
     }
 
     #[tokio::test]

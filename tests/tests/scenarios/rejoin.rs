@@ -79,6 +79,10 @@ fn is_listed_saved_and_merged(builder: Builder) {
     assert!(lab.tell(&["rejoin", M1]).contains("rejoin --merge"));
     assert!(lab.refusal(&["set_online", M1]).contains("nobody else has"));
     lab.tell(&["rejoin", "--merge", M1]);
+    is_merged(&lab, &judge);
+}
+
+fn is_merged(lab: &Cluster, judge: &Judge<'_>) {
     lab.wait_log(MON, Program::Monitor, "that nobody else had are on 'MySQL-M2' now", SOON).unwrap();
     lab.expect_pair(M2);
     assert_eq!(judge.lost(M2).unwrap(), Vec::<u64>::new());
@@ -98,13 +102,17 @@ fn mysql_9_7_what_only_a_lost_writer_has_is_listed_saved_and_merged_by_a_word() 
     is_listed_saved_and_merged(description("rj_my_merged", Some(Flavour::MySql97)));
 }
 
-/// What is copied would have no place to go on from.
+fn without_gtids(name: &str) -> Builder {
+    let builder = quick(name).append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MySql97);
+    builder.server_line("gtid_mode = OFF").server_line("enforce_gtid_consistency = OFF")
+}
+
+/// A copy would have no place to go on from; the new writer has one in the lost one's log, and goes on to its end.
 #[test]
-fn mysql_9_7_without_gtids_it_is_listed_and_saved_and_not_rebuilt() {
-    let builder = quick("rj_my_places").append(ConfigFile::Monitor, QUICK_CHECKS).server(Flavour::MySql97);
-    let builder = builder.server_line("gtid_mode = OFF").server_line("enforce_gtid_consistency = OFF");
-    let (lab, record) = diverged(builder);
-    let only = only_on_the_old(&Judge::new(&lab, record));
+fn mysql_9_7_without_gtids_it_is_listed_saved_not_rebuilt_and_merged_by_a_word() {
+    let (lab, record) = diverged(without_gtids("rj_my_places"));
+    let judge = Judge::new(&lab, record);
+    let only = only_on_the_old(&judge);
     assert!(only.len() > 5, "{only:?}");
     let files = saved_files(&lab);
     let told = lab.tell(&["diverged", M1]);
@@ -114,6 +122,27 @@ fn mysql_9_7_without_gtids_it_is_listed_and_saved_and_not_rebuilt() {
     assert!(only.iter().all(|number| sql.contains(&number.to_string())), "{files:?}");
     assert!(lab.refusal(&["rejoin", "--clone", M1]).contains("don't both have GTIDs"));
     lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+
+    // All is received at once; it is there only when it is applied.
+    let middle = only[only.len() / 2];
+    let lock = format!("START TRANSACTION; INSERT INTO probe VALUES ({middle}, {ID2})");
+    let lock = Session::begin(&lab, M2, &lock);
+    lab.tell(&["rejoin", "--merge", M1]);
+    wait_for("the first of them on the new writer", SOON, || match judge.rows(M2).unwrap() {
+        rows if rows.contains_key(&only[0]) => Ok(()),
+        rows => Err(format!("{} rows", rows.len())),
+    })
+    .unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    lab.wait_shown("that only MySQL-M1 has are being applied to MySQL-M2", SOON);
+    lock.end();
+    is_merged(&lab, &judge);
+}
+
+/// The new writer's own row stays, and what it lacks is told of again.
+#[test]
+fn mysql_9_7_without_gtids_a_conflict_stops_the_merge_and_is_told() {
+    conflict(without_gtids("rj_places_conflict"));
 }
 
 #[test]

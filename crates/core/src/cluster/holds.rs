@@ -227,11 +227,17 @@ impl Cluster {
             old: old.clone(),
             new: new.clone(),
             compared: match compare(old_gtid, new_gtid, new_uuid) {
+                _ if new_gtid.is_of_a_log() && !self.is_log_of(new, old) => Compared::NotYet,
                 // `MariaDB` counts as applied what it only received when the receiver is started while the applier is stopped.
                 Compared::Contained if new_status.applier_error.is_some() => Compared::NotYet,
                 compared => compared,
             },
         })
+    }
+
+    /// Whether the place that the new writer tells is one in the log of this lost one: logs of several have the same names.
+    fn is_log_of(&self, new: &HostName, old: &HostName) -> bool {
+        self.source_of(new).map_or_else(|| self.lost_writers().len() == 1, |source| source == old)
     }
 
     /// Whether the writer that took its place has all that it has.

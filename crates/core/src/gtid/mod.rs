@@ -29,6 +29,11 @@ impl GtidView {
     pub fn set(&self) -> Option<GtidSet> {
         GtidSet::parse(&format!("{},{}", self.binlog_state, self.slave_pos))
     }
+
+    /// Whether it tells how far it has its source's log, in place of GTIDs.
+    pub fn is_of_a_log(&self) -> bool {
+        self.slave_pos.starts_with(LOG)
+    }
 }
 
 /// Whether every transaction of one set of `MySQL` is in another; `None` where one of them can't be read.

@@ -177,3 +177,42 @@ fn where_only_the_status_file_knows_who_wrote_what_there_is_is_got_from_there() 
     assert_eq!(promoted.takeover, Takeover::AskSource);
     assert!(promoted.hold);
 }
+
+fn place(server_id: u64, binlog_state: &str, slave_pos: &str) -> GtidView {
+    GtidView { server_id, binlog_state: binlog_state.to_owned(), slave_pos: slave_pos.to_owned() }
+}
+
+/// The logs of several servers have the same names: a place counts in the one that is received.
+#[test]
+fn a_merge_without_gtids_is_over_when_the_end_of_the_old_log_is_applied() {
+    let mut fixture = lost();
+    let (old, other) = ("192.168.8.32", "192.168.8.36");
+    fixture.report("db2", |status| {
+        status.source_ip = Some(old.parse().unwrap());
+        status.gtid = Some(place(13, "log:", "log:bin.000002:700:more"));
+    });
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(place(12, "log:bin.000003:157", ""));
+    });
+    fixture.settle();
+    assert!(fixture.command("rejoin --merge db1").starts_with("OK: "));
+    for (source, place_there, over) in [
+        (old, "", false),
+        (old, "log:bin.000002:900", false),
+        (old, "log:bin.000003:156", false),
+        (other, "log:bin.000003:157", false),
+        (old, "log:bin.000003:157", true),
+    ] {
+        fixture.report("db2", |status| {
+            status.holding = false;
+            status.source_ip = Some(source.parse().unwrap());
+            status.gtid = Some(place(13, "log:", place_there));
+        });
+        fixture.pass(4);
+        let told = "INFO The transactions of 'db1' that nobody else had are on 'db2' now";
+        assert_eq!(fixture.logged(told), over, "{source} {place_there}");
+    }
+    fixture.settle();
+    assert_eq!(fixture.state("db1"), HostState::Online);
+}
