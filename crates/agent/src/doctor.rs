@@ -15,9 +15,9 @@ use anyhow::{Context, Result};
 use mmm_core::HostName;
 use mmm_core::doctor::{
     Checkup, Finding, InterfaceFacts, LocalFacts, Login, PeerFacts, Severity, Whose, describe, judge_account,
-    judge_extras, judge_heartbeat, judge_host, judge_server, news,
+    judge_extras, judge_heartbeat, judge_host, judge_kept, judge_server, news,
 };
-use mmm_mysql::{ErrorKind, Flavour, Session, extras, log_in};
+use mmm_mysql::{ErrorKind, Flavour, Session, extras, log_in, set_by_hand};
 use mmm_net::Link;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -140,9 +140,9 @@ async fn examine_server(setup: &Setup) -> Vec<Finding> {
     let mut findings = judge_account(&account);
     let Some(mut session) = session else { return findings };
     let pid_file = session.identity().pid_file.clone();
-    let (facts, at_boot) = tokio::join!(
+    let (facts, options) = tokio::join!(
         session.examine(until.saturating_duration_since(Instant::now())),
-        boot::at_boot(pid_file.iter().chain([&setup.server_pid_file]))
+        boot::options(pid_file.iter().chain([&setup.server_pid_file]))
     );
     if let (Some(schema), Login::In { account, .. }) = (&setup.heartbeat_schema, &account.login) {
         let left = until.saturating_duration_since(Instant::now());
@@ -166,15 +166,27 @@ async fn examine_server(setup: &Setup) -> Vec<Finding> {
             Err(error) => tracing::debug!("The doctor could not ask for the account's grants: {error}"),
         }
     }
+    let left = until.saturating_duration_since(Instant::now());
+    let by_hand = set_by_hand(&mut session, left).await.unwrap_or_else(|error| {
+        tracing::debug!("The doctor could not ask which settings were made by hand: {error}");
+        BTreeMap::new()
+    });
     session.close().await;
     match facts {
-        Ok(facts) => findings.extend(judge_server(
-            &setup.host,
-            &facts,
-            Some(&at_boot),
-            doctor.is_master,
-            doctor.has_replicas,
-        )),
+        Ok(facts) => {
+            let (is_master, at_boot) = (doctor.is_master, boot::at_boot(&options));
+            findings.extend(judge_server(
+                &setup.host,
+                &facts,
+                Some(&at_boot),
+                is_master,
+                doctor.has_replicas,
+            ));
+            if let Ok(options) = &options {
+                let managed = doctor.manages_semi_sync;
+                findings.extend(judge_kept(&setup.host, &facts, &by_hand, options, is_master, managed));
+            }
+        }
         Err(error) => tracing::debug!("The doctor could not ask the server: {error}"),
     }
     findings

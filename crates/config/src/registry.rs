@@ -306,7 +306,7 @@ pub const VARIABLES: &[Variable] = &[
         "whether semi-synchronous replication is watched, or also kept going: as many hosts acknowledge as have to",
     )
     .default("watch")
-    .used(M)
+    .used(AM)
     .mmm3(),
     global(
         "salvage_timeout",

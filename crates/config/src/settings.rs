@@ -75,7 +75,7 @@ pub struct LeaseSettings {
     pub promote_apply_timeout: Duration,
     /// For the monitor only; for others the default.
     pub failover_policy: FailoverPolicy,
-    /// For the monitor only; for others the default.
+    /// For monitor and agents; for others the default.
     pub semi_sync: SemiSync,
     /// How long a new writer waits without progress for the end of a dead server's log. For the monitor only; for others the
     /// default.

@@ -147,6 +147,7 @@ fn examine(checkup: Checkup) {
         periods: Periods { trap: Duration::from_secs(10), proof_ms: Some(8400) },
         shared: BTreeMap::new(),
         role_ips: BTreeSet::new(),
+        manages_semi_sync: false,
     };
     let text = describe(&judge_cluster(&facts), &BTreeSet::from([host]));
     assert!(text.contains("db1"), "{text}");

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mmm_core::HostName;
 use mmm_core::doctor::{
     Checkup, ClusterFacts, Finding, HostExamined, Periods, ServerFacts, Whose, describe, judge_cluster, news,
 };
+use mmm_core::{HostName, SemiSyncMode};
 use mmm_mysql::log_in;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -140,6 +140,7 @@ impl Doctor {
             },
             shared: setup.shared.clone(),
             role_ips: setup.mind.all_roles().map(|role| role.ip()).collect(),
+            manages_semi_sync: setup.mind.semi_sync == SemiSyncMode::Manage,
         };
         judge_cluster(&facts)
     }

@@ -1,5 +1,6 @@
 //! What a server and its accounts say about themselves, for the doctor: gathered here, judged elsewhere.
 
+mod by_hand;
 mod extras;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub use self::by_hand::set_by_hand;
 pub use self::extras::extras;
 use crate::address::{Account, Endpoint};
 use crate::dialect::{Dialect, Flavour, Version};

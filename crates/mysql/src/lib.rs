@@ -29,7 +29,7 @@ mod threads;
 pub use address::{Account, Endpoint};
 pub use check::{CheckVerdict, keeps_up, mysql_check, rep_backlog_check, rep_threads_check};
 pub use dialect::{Flavour, Version};
-pub use doctor::{extras, log_in};
+pub use doctor::{extras, log_in, set_by_hand};
 pub use error::{ErrorKind, ServerError};
 pub use grants::{AccountKind, grants};
 pub use identity::Identity;

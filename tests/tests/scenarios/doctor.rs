@@ -193,6 +193,10 @@ fn settings_and_grants_of_a_server_are_mended_by_the_printed_statements() {
         ],
         &here("WARN", "semi_sync of the pair"),
     );
+    // Both would be gone with the next start.
+    for setting in ["enabled", "wait_point"] {
+        check(&lab, &[], &format!("WARN  {M1} my.cnf (rpl_semi_sync_master_{setting}): "));
+    }
     check(
         &lab,
         &[(M1, "SET GLOBAL rpl_semi_sync_master_wait_point = 'AFTER_COMMIT'")],
@@ -448,6 +452,7 @@ fn settings_of_mysql_9_7_are_found_and_mended_by_the_printed_statements() {
     check(&lab, &[(M2, revoke)], &format!("ERROR {M2} grants of agent (system_variables_admin): "));
     check_semi_sync(&lab);
     check_modes(&lab);
+    check_kept_by_the_server(&lab);
     let output = examine(&lab);
     assert!(output.stdout.contains("# 0 errors, 0 warnings"), "{output}");
 }
@@ -462,12 +467,27 @@ fn check_semi_sync(lab: &Lab) {
     }
     let enable = (M1, "SET GLOBAL rpl_semi_sync_source_enabled = 1");
     check(lab, &[enable], &format!("WARN  {M2} semi_sync of the pair: "));
+    check(lab, &[], &format!("WARN  {M1} my.cnf (rpl_semi_sync_source_enabled): "));
     expect_no(lab, "semi_sync");
     check(
         lab,
         &[(M1, "SET GLOBAL rpl_semi_sync_source_wait_point = 'AFTER_COMMIT'")],
         &format!("WARN  {M1} semi_sync_wait_point: "),
     );
+}
+
+/// What the server has written down itself comes before its option files, so that only the server can mend it.
+fn check_kept_by_the_server(lab: &Lab) {
+    let statements =
+        [(M2, "SET PERSIST replica_net_timeout = 60"), (M2, "SET GLOBAL replica_net_timeout = 10")];
+    let start = format!("WARN  {M2} my.cnf (replica_net_timeout): ");
+    check(lab, &statements, &start);
+    lab.stop(M2, Program::Server).unwrap();
+    lab.start(M2, Program::Server).unwrap();
+    for host in [M1, M2, REPLICAS[0]] {
+        lab.wait_replicating(host, SOON).unwrap();
+    }
+    expect_no(lab, "replica_net_timeout");
 }
 
 /// The way to other modes leads through a file and a restart, or step by step through all of them; so does the way back.

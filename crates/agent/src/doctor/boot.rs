@@ -1,5 +1,5 @@
-//! Whether the server starts read-only, by its option files. The running server can't tell, since MMM sets the variable; so
-//! its program is asked which options it would start with.
+//! With which options the server would start, and whether it is read-only then. The running server can't tell, since variables
+//! are set while it runs; so its program is asked.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,31 +20,32 @@ const BYTES_MAX: u64 = 64 * 1024;
 const FIRST_OPTIONS: [&str; 4] =
     ["--defaults-file=", "--defaults-extra-file=", "--defaults-group-suffix=", "--no-defaults"];
 
-/// Asks the program of the server that one of these pid files leads to.
-pub(super) async fn at_boot<'a>(pid_files: impl IntoIterator<Item = &'a PathBuf>) -> AtBoot {
-    let Some(process) = find_server(pid_files.into_iter().map(PathBuf::as_path)) else {
-        return AtBoot::Unknown("its process was not found by its pid file".to_owned());
-    };
+/// The options with which the server that one of these pid files leads to would start, the last of a name counting; or why
+/// they can't be told.
+pub(super) async fn options<'a>(
+    pid_files: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<Vec<String>, String> {
+    let process = find_server(pid_files.into_iter().map(PathBuf::as_path))
+        .ok_or_else(|| "its process was not found by its pid file".to_owned())?;
     let pid = process.pid();
-    let Some(arguments) = arguments_of(pid) else {
-        return AtBoot::Unknown(format!("the arguments of process {pid} can't be read"));
-    };
+    let arguments =
+        arguments_of(pid).ok_or_else(|| format!("the arguments of process {pid} can't be read"))?;
     let printed = match timeout(LIMIT, printed_defaults(pid, &arguments)).await {
-        Ok(Ok(printed)) => printed,
-        Ok(Err(error)) => return AtBoot::Unknown(format!("its program does not print its options: {error}")),
+        Ok(printed) => printed.map_err(|error| format!("its program does not print its options: {error}"))?,
         Err(_) => {
-            return AtBoot::Unknown(format!(
-                "its program did not print its options within {} ms",
-                LIMIT.as_millis()
-            ));
+            return Err(format!("its program did not print its options within {} ms", LIMIT.as_millis()));
         }
     };
     // The first line says what follows; each argument begins with two dashes.
-    let from_files = printed.split_whitespace().filter(|word| word.starts_with("--"));
-    if is_read_only(from_files.chain(arguments.iter().map(String::as_str))) {
-        AtBoot::ReadOnly
-    } else {
-        AtBoot::Writable
+    let from_files = printed.split_whitespace().filter(|word| word.starts_with("--")).map(str::to_owned);
+    Ok(from_files.chain(arguments).collect())
+}
+
+pub(super) fn at_boot(options: &Result<Vec<String>, String>) -> AtBoot {
+    match options {
+        Ok(words) if is_read_only(words.iter().map(String::as_str)) => AtBoot::ReadOnly,
+        Ok(_) => AtBoot::Writable,
+        Err(reason) => AtBoot::Unknown(reason.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use mmm_config::{HostMode, HostSettings, Settings};
+use mmm_config::{HostMode, HostSettings, SemiSync, Settings};
 use mmm_core::HostName;
 use mmm_mysql::{Account, Endpoint};
 
@@ -19,6 +19,8 @@ pub(crate) struct Source {
 pub(crate) struct DoctorSetup {
     pub(crate) is_master: bool,
     pub(crate) has_replicas: bool,
+    /// Then the monitor switches it, and the option files leave it off.
+    pub(crate) manages_semi_sync: bool,
     pub(crate) sources: Vec<Source>,
     /// The agents that this one would ask for a promise.
     pub(crate) peers: BTreeMap<HostName, SocketAddr>,
@@ -43,6 +45,7 @@ impl DoctorSetup {
         Self {
             is_master,
             has_replicas: settings.hosts.values().any(|host| host.mode == HostMode::Slave),
+            manages_semi_sync: settings.lease.semi_sync == SemiSync::Manage,
             sources: masters().filter(is_source).filter_map(source).collect(),
             peers: if is_master { masters().map(asked).collect() } else { BTreeMap::new() },
             shared: mmm_config::shared(settings),

@@ -58,7 +58,8 @@ fn the_lease_is_the_monitors_and_stops_no_other_program() {
         salvage_timeout: Duration::from_secs(4),
     };
     assert_eq!(folder.loaded(Program::Monitor).settings.lease, monitor);
-    let agent = LeaseSettings { writer_lease: longer, ..usual_lease() };
+    // The doctor of an agent has to know whether the switches are the monitor's.
+    let agent = LeaseSettings { writer_lease: longer, semi_sync: SemiSync::Manage, ..usual_lease() };
     assert_eq!(folder.loaded(Program::Agent).settings.lease, agent);
     for program in [Program::Control, Program::Tools] {
         assert_eq!(folder.loaded(program).settings.lease, usual_lease(), "{program}");

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::facts::{AccountFacts, Checkup, Periods, ServerFacts};
 use super::finding::{Finding, Place};
+use super::kept::is_about_a_switch;
 use super::{judge_account, judge_server};
 use crate::names::HostName;
 
@@ -40,6 +41,8 @@ pub struct ClusterFacts {
     pub shared: BTreeMap<String, String>,
     /// All addresses of all roles.
     pub role_ips: BTreeSet<IpAddr>,
+    /// Then the monitor switches semi-synchronous replication, whatever an agent's own files say of it.
+    pub manages_semi_sync: bool,
 }
 
 impl ClusterFacts {
@@ -63,7 +66,10 @@ pub fn judge_cluster(facts: &ClusterFacts) -> Vec<Finding> {
     let has_replicas = facts.hosts.values().any(|host| !host.is_master);
     for (name, host) in &facts.hosts {
         match &host.agent {
-            Ok(checkup) => findings.extend(checkup.findings.iter().cloned()),
+            Ok(checkup) => {
+                let is_meant = |found: &&Finding| !(facts.manages_semi_sync && is_about_a_switch(found));
+                findings.extend(checkup.findings.iter().filter(is_meant).cloned());
+            }
             Err(why) => {
                 findings.push(judge_agent(name, why));
                 // The next best: what the server says to the monitor.

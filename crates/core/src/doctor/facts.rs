@@ -41,6 +41,11 @@ impl ServerFacts {
         self.text(&["version"]).is_some_and(|version| version.to_ascii_lowercase().contains("mariadb"))
     }
 
+    /// The first number of its version.
+    pub(super) fn major(&self) -> Option<u32> {
+        self.text(&["version"])?.split('.').next()?.parse().ok()
+    }
+
     /// Whether it knows the words SOURCE and REPLICA, as `MySQL` does since 8.0.22 and only since 8.4 does not know the old
     /// ones.
     pub(super) fn has_new_words(&self) -> bool {

@@ -10,6 +10,7 @@ mod facts;
 mod finding;
 mod heartbeat;
 mod host;
+mod kept;
 mod report;
 mod server;
 
@@ -26,5 +27,6 @@ pub use facts::{
 pub use finding::{Finding, Fix, Place, Severity};
 pub use heartbeat::judge_heartbeat;
 pub use host::judge_host;
+pub use kept::{SetByHand, judge_kept, watched};
 pub use report::{describe, news};
 pub use server::judge_server;

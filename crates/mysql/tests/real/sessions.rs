@@ -8,7 +8,7 @@ use mmm_core::doctor::{Login, Whose};
 use crate::rig::{LIMIT, Server, agent, flavour, in_own_network, monitor};
 use mmm_mysql::{
     Account, CheckVerdict, Endpoint, ErrorKind, Flavour, Session, log_in, mysql_check, probe_accepts,
-    takes_connections,
+    set_by_hand, takes_connections,
 };
 use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
@@ -89,6 +89,37 @@ fn an_account_that_is_not_let_in_is_told_what_this_server_calls_its_privileges()
         let (known, session) = log_in(Whose::Agent, &host, &server.endpoint, &agent(), None, LIMIT).await;
         assert!(session.is_some(), "{known:?}");
         assert_eq!(facts.needed, known.needed);
+    });
+}
+
+#[test]
+fn what_was_set_by_hand_is_told_from_what_the_server_started_with() {
+    in_own_network(async {
+        let server = Server::start(12).await;
+        let mut boss = server.client("boss").await;
+        let timeout = match flavour() {
+            Flavour::MySql => "replica_net_timeout",
+            Flavour::MariaDb => "slave_net_timeout",
+        };
+        let mut session = server.session(&agent()).await;
+        assert_eq!(set_by_hand(&mut session, LIMIT).await.unwrap(), [].into());
+        for statement in ["sync_binlog = 1".to_owned(), format!("{timeout} = 9")] {
+            boss.query_drop(format!("SET GLOBAL {statement}")).await.unwrap();
+        }
+        let set = set_by_hand(&mut session, LIMIT).await.unwrap();
+        assert!(set.contains_key("sync_binlog") && set.contains_key(timeout) && set.len() <= 3, "{set:?}");
+        match flavour() {
+            Flavour::MariaDb => {
+                let initial = ["sync_binlog", timeout].map(|name| set[name].default.clone().unwrap());
+                assert_eq!(initial, ["0", "60"]);
+            }
+            Flavour::MySql => {
+                assert_eq!((&set[timeout].default, &set[timeout].persisted), (&None, &None));
+                boss.query_drop(format!("SET PERSIST {timeout} = 8")).await.unwrap();
+                let set = set_by_hand(&mut session, LIMIT).await.unwrap();
+                assert_eq!(set[timeout].persisted.as_deref(), Some("8"));
+            }
+        }
     });
 }
 

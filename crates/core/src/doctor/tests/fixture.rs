@@ -102,6 +102,7 @@ pub(super) fn cluster() -> ClusterFacts {
         periods: Periods { trap: Duration::from_secs(10), proof_ms: None },
         shared: shared(),
         role_ips: BTreeSet::from([ip("192.168.8.30")]),
+        manages_semi_sync: false,
     }
 }
 

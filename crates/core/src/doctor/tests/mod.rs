@@ -4,6 +4,7 @@ mod accounts;
 mod cluster;
 mod fixture;
 mod host;
+mod kept;
 mod replication;
 mod report;
 mod server;
