@@ -180,6 +180,16 @@ impl World {
         })
     }
 
+    /// What a writer lacked, and had got when it was opened again, was away in between and is not lost.
+    pub(crate) fn note_opened(&mut self, name: &HostName) {
+        let here = self.hosts.get(name).map(|host| &host.server);
+        let has =
+            |change: &Change| here.is_some_and(|server| server.applied_of(&change.from) >= change.lacking.1);
+        for change in self.data.changes.iter_mut().filter(|change| change.to == *name && has(change)) {
+            change.excuse.get_or_insert("the same writer had them when it was opened again");
+        }
+    }
+
     /// Clients write here now.
     pub(crate) fn note_writer(&mut self, name: &HostName) {
         if self.data.last_writer.as_ref() == Some(name) {

@@ -196,6 +196,7 @@ impl World {
                 let holds = host.addresses.keys().any(|role| role.name().as_str() == WRITER);
                 self.openings += 1;
                 self.last_opened = Some(name.clone());
+                self.note_opened(name);
                 self.tell(|| format!("{name} IS WRITABLE (address there: {holds})"));
                 invariants::caught_up::check(self, name);
                 invariants::kept::opened(self, name);

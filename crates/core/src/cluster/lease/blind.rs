@@ -16,8 +16,13 @@ impl Cluster {
         if self.keeper.loss_confirmed >= record.epoch || self.final_position(&record.host).is_some() {
             return None;
         }
-        let lost = self.lost_before(&record.host).filter(|lost| *lost != host).unwrap_or(&record.host);
-        Some((lost.clone(), self.blind(lost, host)?))
+        let last = self.lost_before(&record.host).filter(|lost| *lost != host).unwrap_or(&record.host);
+        // Whoever was granted the role since may never have served, which a monitor that was started anew does not know.
+        let before = self.lost_writers().into_iter().filter(|lost| lost != host);
+        std::iter::once(last.clone()).chain(before).find_map(|lost| {
+            let why = self.blind(&lost, host)?;
+            Some((lost, why))
+        })
     }
 
     /// Where nobody is known to have written. A cluster that is new looks like one of which all records are lost: the server that may

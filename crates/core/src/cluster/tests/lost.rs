@@ -216,3 +216,20 @@ fn a_merge_without_gtids_is_over_when_the_end_of_the_old_log_is_applied() {
     fixture.settle();
     assert_eq!(fixture.state("db1"), HostState::Online);
 }
+
+#[test]
+fn a_next_monitor_lets_nobody_follow_who_has_not_reached_a_writer_that_was_lost_before() {
+    // db2 was granted the role after db1, and ended: the record has only who was granted it last.
+    let mut fixture = lost();
+    fixture.report("db3", |status| {
+        status.source_ip = Some("192.168.8.32".parse().unwrap());
+        status.reached_source = Some(false);
+    });
+    ends(&mut fixture, "db2");
+    assert_eq!(fixture.promotion("db3"), None);
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    assert_eq!(fixture.promotion("db3"), None);
+    assert!(fixture.command("show --long").contains("has not reached 'db1' since it was started"));
+}
