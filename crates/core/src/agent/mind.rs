@@ -516,7 +516,8 @@ impl AgentMind {
     /// Positions that were read while there was more to apply say nothing about what this server has: compared with what the old
     /// writer wrote, they would make a loss of what is here.
     pub(super) fn forget_positions(&mut self, now: Moment) {
-        self.believe_from = now;
+        // A look of this very moment may have come before.
+        self.believe_from = now + Duration::from_nanos(1);
         self.gtid = None;
     }
 

@@ -484,6 +484,8 @@ fn positions_that_were_read_while_there_was_more_to_apply_are_not_told_once_it_h
     assert_eq!((fixture.status().server, fixture.status().gtid), (WRITABLE, None));
     fixture.sees_asked(UP, before, Some(applied(41)));
     assert_eq!(fixture.status().gtid, None, "it was asked before");
+    fixture.sees_asked(UP, fixture.now, Some(applied(41)));
+    assert_eq!(fixture.status().gtid, None, "it was asked at the same moment");
     fixture.run();
     fixture.sees_asked(WRITABLE, fixture.now, Some(applied(43)));
     assert_eq!(fixture.status().gtid, Some(applied(43)));
