@@ -28,6 +28,10 @@ pub struct Evidence {
     /// Why it proves nothing.
     pub doubt: Option<Doubt>,
     pub acknowledging: BTreeSet<HostName>,
+    /// Hosts that would from the moment on at which they connect. The writer and the others are not looked at at the same time: the last to
+    /// acknowledge may be one of these.
+    #[serde(default)]
+    pub may_acknowledge: BTreeSet<HostName>,
     /// Connections that acknowledge by the writer's own count, which knows of hosts that are not configured here too.
     pub clients: u32,
     /// How many have to acknowledge each transaction.
@@ -124,14 +128,30 @@ impl Cluster {
             let unheard = |name: &&HostName| self.hosts.get(*name).is_some_and(|host| !host.agent.connected);
             acknowledging.extend(before.acknowledging.iter().filter(unheard).cloned());
         }
+        let mut may_acknowledge = self.switched_on(&name);
+        may_acknowledge.retain(|name| !acknowledging.contains(name));
         self.keeper.evidence = Some(Evidence {
             epoch,
             doubt,
             acknowledging,
+            may_acknowledge,
             clients: source.clients,
             wanted: source.wanted,
             timeout_ms: source.timeout_ms,
         });
+    }
+
+    /// Hosts that replicate from this one, and are to acknowledge what they receive, whether they are connected to it now or not.
+    fn switched_on(&self, writer: &HostName) -> BTreeSet<HostName> {
+        let Some(ip) = self.settings.hosts.get(writer).map(|host| host.ip) else { return BTreeSet::new() };
+        let is_on = |name: &HostName| {
+            self.hosts.get(name).map(|host| &host.agent).is_some_and(|agent| {
+                agent.connected
+                    && agent.status.source_ip == Some(ip)
+                    && agent.status.semi_sync.as_ref().is_some_and(|known| known.replica)
+            })
+        };
+        self.hosts.keys().filter(|name| *name != writer && is_on(name)).cloned().collect()
     }
 
     /// A host is heard of (again) while the writer is not: it may have promised, meanwhile, to let it go on.
@@ -190,15 +210,14 @@ impl Cluster {
             ));
         }
         // Of so many that acknowledge, any this many together have everything.
-        let known = u32::try_from(evidence.acknowledging.len()).unwrap_or(u32::MAX);
-        let all = evidence.clients.max(known);
+        let who: Vec<&HostName> = evidence.acknowledging.union(&evidence.may_acknowledge).collect();
+        let all = evidence.clients.max(u32::try_from(who.len()).unwrap_or(u32::MAX));
         let enough = all.saturating_sub(evidence.wanted.max(1)) + 1;
         let has_all_of: Vec<&HostName> =
-            evidence.acknowledging.iter().filter(|other| self.has_all_of(now, lost, host, other)).collect();
+            who.iter().copied().filter(|other| self.has_all_of(now, lost, host, other)).collect();
         if u32::try_from(has_all_of.len()).unwrap_or(u32::MAX) >= enough && all > 0 {
             return Ok(());
         }
-        let who: Vec<&HostName> = evidence.acknowledging.iter().collect();
         Err(format!(
             "{} of {all} acknowledged each transaction ({}), and it is known to have what {enough} of them have only of {}",
             evidence.wanted,

@@ -182,6 +182,33 @@ fn what_two_that_acknowledge_have_is_compared() {
     refused(&mut lost("0-1-41"), "1 of 2 acknowledged each transaction (db2, db3)");
 }
 
+/// After a restart of the writer both connect anew, and neither has told yet which of them did: the writer counts one.
+#[test]
+fn who_may_have_been_the_one_that_acknowledged_is_compared_as_well() {
+    let received = |gtids: &str| {
+        Some(Box::new(Received { server_id: 9, gtids: gtids.to_owned(), ..Received::default() }))
+    };
+    let lost = |other: &str, heard: bool| {
+        let mut fixture = Fixture::running(consistent(four()));
+        fixture.report("db2", acknowledges("192.168.8.32"));
+        fixture.report("db3", acknowledges("192.168.8.32"));
+        fixture.report("db3", |status| status.semi_sync.as_mut().unwrap().acknowledges = false);
+        fixture.report("db2", |status| status.received = received("0-1-40"));
+        fixture.report("db3", |status| status.received = received(other));
+        if !heard {
+            fixture.lose("db3");
+        }
+        fixture.report("db1", waits(|_| ()));
+        fixture.pass(3);
+        vanish(&mut fixture);
+        fixture
+    };
+    assert!(lost("0-1-39", true).promotion("db2").is_some());
+    refused(&mut lost("0-1-41", true), "1 of 2 acknowledged each transaction (db2, db3)");
+    // One that nobody has heard of since before does not keep the next writer waiting for ever.
+    assert!(lost("0-1-39", false).promotion("db2").is_some());
+}
+
 /// The answer to a renewal must not make a lease last on a proof that is not true any more, should the monitor end now.
 #[test]
 fn a_fall_back_is_on_disk_before_the_lease_lasts_on() {
