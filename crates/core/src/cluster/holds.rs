@@ -87,6 +87,15 @@ impl Cluster {
         slot.lost.iter().find(|lost| lost.host == *name).map(|lost| &lost.held)
     }
 
+    /// What was said of its data is not true any more.
+    pub(super) fn compare_anew(&mut self, name: &HostName) {
+        if let Some(role) = self.writer_role().cloned()
+            && let Some(held) = self.held_mut(&role, name)
+        {
+            *held = Held::default();
+        }
+    }
+
     pub(super) fn lost_writers(&self) -> Vec<HostName> {
         let lost = self.writer_slot().into_iter().flat_map(|(_, slot)| &slot.lost);
         lost.map(|lost| lost.host.clone()).collect()

@@ -311,6 +311,8 @@ impl Cluster {
     fn end_rebuild(&mut self, now: Moment, name: &HostName, bytes: u64, actions: &mut Vec<Action>) {
         let Some(rebuild) = self.rebuilds.remove(name) else { return };
         self.ledger.end_rebuild(now, name, Outcome::Done, "its server runs on the copy", Some(bytes));
+        // What it had alone is gone from there: the copy is compared like any server that is back.
+        self.compare_anew(name);
         let saved = rebuild.saved.map(|saved| {
             let files = saved.files.join(", ");
             format!(". The {} transactions that nobody else has are on '{name}' in {files}", saved.count)

@@ -218,6 +218,23 @@ fn replication_from_a_host_whose_rebuild_is_not_known_stays_held() {
     assert!(answer.starts_with("OK: 'db1' gets all its data anew"), "{answer}");
 }
 
+#[test]
+fn of_a_rebuilt_host_nothing_is_said_that_was_true_of_the_data_before() {
+    let (mut fixture, order) = rebuilding();
+    let stage = RebuildStage::Done { bytes: 60_000_000 };
+    let status = RebuildStatus { id: order.id, from: order.from, stage };
+    // Its agent was started anew, and has not read yet what the server has.
+    fixture.report("db1", |of| (of.rebuild, of.gtid, of.server) = (Some(Box::new(status)), None, READ_ONLY));
+    fixture.settle();
+    assert!(fixture.logged_part("WARN Host 'db1' was rebuilt from 'db2'"));
+    assert_eq!(fixture.orders["db1"].surplus, None, "there is nothing to be saved");
+    let shown = fixture.command("show");
+    assert!(shown.contains("until its transactions have been compared"), "{shown}");
+    fixture.report("db1", |of| of.gtid = Some(gtid(12, 37, 5)));
+    fixture.settle();
+    assert!(!fixture.orders["db2"].writer.as_ref().unwrap().hold);
+}
+
 fn records(fixture: &Fixture) -> Vec<Record> {
     fixture.records.values().filter(|record| record.kind == Kind::Rebuild).cloned().collect()
 }
