@@ -5,7 +5,7 @@ use mmm_core::lease::{LeaseRule, LeaseRules};
 use mmm_sim::{Options, Sabotage, Violation, run};
 
 /// How many seeds, aimed at one rule, may go by before the rule is missed.
-const AIMED: u64 = 400;
+const AIMED: u64 = 800;
 
 fn all_rules(seed: u64, sabotage: Sabotage) -> Options {
     Options {
