@@ -209,20 +209,23 @@ impl Cluster {
                 "'{lost}' could write on unheard, since nobody could take over when it vanished"
             ));
         }
-        // Of so many that acknowledge, any this many together have everything.
+        // What counts is how many may have acknowledged something that it lacks: hosts that have more, and connections of which nobody
+        // knows whose they are. Who only may have acknowledged makes these no fewer.
         let who: Vec<&HostName> = evidence.acknowledging.union(&evidence.may_acknowledge).collect();
-        let all = evidence.clients.max(u32::try_from(who.len()).unwrap_or(u32::MAX));
-        let enough = all.saturating_sub(evidence.wanted.max(1)) + 1;
+        let named = u32::try_from(evidence.acknowledging.len()).unwrap_or(u32::MAX);
         let has_all_of: Vec<&HostName> =
             who.iter().copied().filter(|other| self.has_all_of(now, lost, host, other)).collect();
-        if u32::try_from(has_all_of.len()).unwrap_or(u32::MAX) >= enough && all > 0 {
+        let others = u32::try_from(who.len() - has_all_of.len()).unwrap_or(u32::MAX);
+        let outside = others.saturating_add(evidence.clients.saturating_sub(named));
+        let anybody = evidence.clients.max(named) > 0;
+        if anybody && outside < evidence.wanted.max(1) {
             return Ok(());
         }
+        let all = u32::try_from(has_all_of.len()).unwrap_or(u32::MAX).saturating_add(outside);
         Err(format!(
-            "{} of {all} acknowledged each transaction ({}), and it is known to have what {enough} of them have only of {}",
+            "{} of {all} acknowledged each transaction ({}), and {outside} of these may have what it has not",
             evidence.wanted,
-            join(&who),
-            join(&has_all_of)
+            join(&who)
         ))
     }
 

@@ -205,6 +205,15 @@ fn who_may_have_been_the_one_that_acknowledged_is_compared_as_well() {
     };
     assert!(lost("0-1-39", true).promotion("db2").is_some());
     refused(&mut lost("0-1-41", true), "1 of 2 acknowledged each transaction (db2, db3)");
+    // Whoever the writer counted, it was not shown to be this one.
+    let mut fixture = running(|_| ());
+    fixture.report("db2", |status| status.semi_sync.as_mut().unwrap().acknowledges = false);
+    fixture.report("db1", waits(|_| ()));
+    vanish(&mut fixture);
+    refused(
+        &mut fixture,
+        "1 of 2 acknowledged each transaction (db2), and 1 of these may have what it has not",
+    );
     // One that nobody has heard of since before does not keep the next writer waiting for ever.
     assert!(lost("0-1-39", false).promotion("db2").is_some());
 }
