@@ -69,6 +69,7 @@ impl Cluster {
                 && status.received.as_ref().is_some_and(|received| !received.gtids.is_empty())
                 && !host.is_refused()
                 && self.held_of(name).is_none()
+                && !self.is_rebuilding(name)
         };
         self.hosts.iter().filter(lends).map(|(name, _)| name.clone()).collect()
     }

@@ -6,6 +6,7 @@ use super::fixture::{Fixture, four};
 use crate::gtid::Received;
 use crate::message::{OrderId, ServerView};
 use crate::names::HostName;
+use crate::rebuild::{RebuildStage, RebuildStatus};
 use crate::salvage::{SalvageOrder, SalvageState, Vain, Wanted};
 
 fn gtids(server_id: u64, text: &str) -> Received {
@@ -137,4 +138,18 @@ fn what_was_in_vain_is_told() {
     let state = SalvageState::InVain { why: Vain::LogsOnlyItsOwn, lacking: None };
     fixture.report("db2", |status| status.salvage = Some((epoch, "db3".into(), state)));
     assert!(fixture.logged_part("FATAL Host 'db2': The last transactions of 'db3' may be lost here: its log does not hold what it replicates"));
+}
+
+#[test]
+fn a_host_whose_data_may_not_be_whole_hands_nothing_over() {
+    let mut fixture = running();
+    let stage = RebuildStage::Unreadable("the file /x makes no sense".into());
+    let status = RebuildStatus { id: OrderId::default(), from: "db3".into(), stage };
+    fixture.report("db3", |of| of.rebuild = Some(Box::new(status)));
+    dies(&mut fixture);
+    for (number, host, text) in [(2, "db2", "0-1-41"), (3, "db3", "0-1-45"), (4, "db4", "0-1-43")] {
+        looks(&mut fixture, host, number, text);
+    }
+    let order = ordered(&mut fixture).and_then(|order| order.otherwise).expect("db4 has more as well");
+    assert_eq!(order.from.as_str(), "db4");
 }
