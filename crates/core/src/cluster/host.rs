@@ -62,8 +62,8 @@ pub(super) struct Host {
     pub(super) given_up: Option<Epoch>,
     /// When it left ONLINE for HARD_OFFLINE, and the boot it was in then.
     pub(super) down: Option<(Moment, String)>,
-    /// How long it had been down when it came back, if that was short and within the same boot.
-    pub(super) quick_return: Option<Duration>,
+    /// How long it had been down when it came back, if that was short, and the boot it was in before.
+    pub(super) back: Option<(Duration, String)>,
     pub(super) kill: Kill,
     /// It was taken out because its lease ran out, and its agent has not been heard since.
     pub(super) lease_lost: bool,
@@ -83,7 +83,7 @@ impl Host {
             flapping: false,
             given_up: None,
             down: None,
-            quick_return: None,
+            back: None,
             kill: Kill::NotTried,
             lease_lost: false,
             added: None,
@@ -177,6 +177,14 @@ impl Host {
         }
         agent.status = status;
         agent.status_at = now;
+    }
+
+    /// How long it was down, if that was short and within the same boot. Only its agent knows of which boot it is: a server may answer
+    /// before the agent of a host that was started anew.
+    pub(super) fn quick_return(&self) -> Option<Duration> {
+        let (down, boot) = self.back.as_ref()?;
+        let same = !boot.is_empty() && *boot == self.agent.status.boot_id;
+        (self.agent.connected && same).then_some(*down)
     }
 
     /// Counts a leave of ONLINE; true when the host is flapping from now on.

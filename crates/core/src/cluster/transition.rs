@@ -51,7 +51,7 @@ impl Cluster {
                 .is_some_and(|peer| peer.good(CheckKind::Ping) && peer.server_well(trap, now)),
             peer_online_for: peer.map(|peer| now.since(peer.since)).unwrap_or_default(),
             flapping: host.flapping,
-            quick_return: host.quick_return,
+            quick_return: host.quick_return(),
             in_state_for: now.since(host.since),
             checks_unchanged_for: host.checks_unchanged_for(now),
             auto_set_online: self.settings.auto_set_online,
@@ -163,24 +163,20 @@ impl Cluster {
                 if before == HostState::Online {
                     host.down = Some((now, host.agent.status.boot_id.clone()));
                 }
-                host.quick_return = None;
+                host.back = None;
             }
             HostState::AwaitingRecovery => {
-                let same_boot = |boot: &String| !boot.is_empty() && *boot == host.agent.status.boot_id;
-                host.quick_return = host
-                    .down
-                    .take()
-                    .filter(|(since, boot)| now.since(*since) < QUICK_RETURN && same_boot(boot))
-                    .map(|(since, _)| now.since(since));
+                let down = host.down.take().map(|(since, boot)| (now.since(since), boot));
+                host.back = down.filter(|(down, _)| *down < QUICK_RETURN);
             }
             HostState::Online => {
-                host.quick_return = None;
+                host.back = None;
                 host.down = None;
             }
             HostState::Unknown
             | HostState::AdminOffline
             | HostState::ReplicationDelay
-            | HostState::ReplicationFail => host.quick_return = None,
+            | HostState::ReplicationFail => host.back = None,
         }
         let keeps = self.mode.keeps_roles_of_failed_hosts() && state == HostState::HardOffline;
         let leaves_online = before == HostState::Online && state != HostState::Online;

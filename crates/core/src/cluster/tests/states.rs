@@ -124,6 +124,25 @@ fn a_host_that_is_back_within_a_minute_and_the_same_boot_needs_nobody() {
     ));
 }
 
+/// Its server and its ping are well before its agent is there to tell that the host was started anew.
+#[test]
+fn a_host_that_is_back_before_its_agent_is_not_taken_for_one_that_was_not_rebooted() {
+    for (boot, after) in [("another", HostState::AwaitingRecovery), ("boot", HostState::Online)] {
+        let mut fixture = Fixture::running(pair());
+        fixture.lose("db2");
+        fixture.fail("db2", CheckKind::Ping);
+        fixture.pass(2);
+        assert_eq!(fixture.state("db2"), HostState::HardOffline);
+        fixture.good("db2", CheckKind::Ping);
+        fixture.pass(2);
+        assert_eq!(fixture.state("db2"), HostState::AwaitingRecovery, "{boot}: nobody knows of a reboot");
+        fixture.report("db2", |status| status.boot_id = boot.to_owned());
+        fixture.connect("db2");
+        fixture.tick();
+        assert_eq!(fixture.state("db2"), after, "{boot}");
+    }
+}
+
 #[test]
 fn after_a_reboot_or_a_longer_time_auto_set_online_counts() {
     for (seconds, boot) in [(14, "another"), (61, "boot")] {
