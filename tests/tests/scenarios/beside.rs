@@ -249,7 +249,12 @@ fn killed_in_turn(name: &str, flavour: Flavour) {
         show.state(holder) == "AWAITING_RECOVERY" || show.state(holder) == "ONLINE"
     })
     .unwrap();
-    lab.tell(&["set_online", holder]);
+    // The new writer replicates from it again, which its checks see a little later.
+    wait_for("the word that lets it in", SOON, || {
+        let answer = lab.control(&["set_online", holder]).map_err(|error| error.to_string())?;
+        if answer.success() { Ok(()) } else { Err(answer.to_string()) }
+    })
+    .unwrap();
     lab.expect_pair(writer);
     lab.judge_clean(&probe);
 }
