@@ -68,6 +68,12 @@ fn lost(lab: &Cluster, record: Record) -> Vec<u64> {
     judge.lost(M2).unwrap()
 }
 
+/// The file that the first master writes its log to.
+fn log_file(lab: &Cluster) -> String {
+    let status = if is_mysql(lab) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
+    lab.sql(M1, status).unwrap().get("File").unwrap().to_owned()
+}
+
 /// The record of the failover holds these words.
 fn expect_recorded(lab: &Cluster, words: &str) {
     wait_for(&format!("`{words}` in the record"), SOON, || {
@@ -284,8 +290,7 @@ fn mysql_9_7_a_log_that_was_purged_is_told_of() {
 fn a_log_file_that_somebody_deleted_is_told_of() {
     let (lab, probe) = writing(maria("salvage_deleted"));
     leave_behind(&lab, &probe);
-    let now = lab.sql(M1, "SHOW MASTER STATUS").unwrap();
-    let file = now.get("File").unwrap().to_owned();
+    let file = log_file(&lab);
     lab.sql(M1, "FLUSH BINARY LOGS").unwrap();
     let gone = lab.exec(M1, &["rm", &format!("/var/lib/mysql/{file}")]).unwrap();
     assert!(gone.success(), "{gone}");
@@ -301,8 +306,7 @@ fn a_log_file_that_somebody_deleted_is_told_of() {
 fn cut_off(builder: Builder) {
     let (lab, probe) = writing(builder);
     leave_behind(&lab, &probe);
-    let status = if is_mysql(&lab) { "SHOW BINARY LOG STATUS" } else { "SHOW MASTER STATUS" };
-    let file = lab.sql(M1, status).unwrap().get("File").unwrap().to_owned();
+    let file = log_file(&lab);
     // Nobody knows yet that it will die.
     lab.freeze(M1, Program::Server).unwrap();
     let cut = lab.exec(M1, &["truncate", "-s", "-5", &format!("/var/lib/mysql/{file}")]).unwrap();
@@ -396,19 +400,48 @@ fn mysql_9_7_a_writer_that_is_shut_down_under_load_loses_nothing() {
     shut_down(mysql("shutdown_load97"));
 }
 
+/// What gives a server of MariaDB the key of its log.
+const MARIA_KEY: &str = "\
+set -e
+echo '1;a7addd9adea9978fda19f21e6be987880e68ac92632ca052e5bb42b1a506939a' >/etc/mysql/keys
+chmod 644 /etc/mysql/keys
+cat >>/etc/mysql/my.cnf <<END
+
+[mysqld]
+plugin_load_add = file_key_management
+file_key_management_filename = /etc/mysql/keys
+encrypt_binlog = 1
+END
+";
+
+/// The same of one of MySQL, whose files are below the folder that is handed in. What keeps its keys is loaded only by a file beside
+/// the program, and set up only by one beside the plugins. Other labs run from the same folder, so those two are laid over it, on
+/// this host alone.
+const MYSQL_KEY: &str = r#"
+set -e
+over=/etc/mysql/over keys=/var/lib/mysql-keyring
+mkdir -p $over/sbin $over/lib/mysql/plugin
+# Made before, for the server makes it while it is root still, and writes to it when it is not any more.
+install -d -o mysql -g mysql -m 750 $keys
+install -o mysql -g mysql -m 640 /dev/null $keys/keys
+echo '{"components": "file://component_keyring_file"}' >$over/sbin/mysqld.my
+echo "{\"path\": \"$keys/keys\", \"read_only\": false}" >$over/lib/mysql/plugin/component_keyring_file.cnf
+mount -t overlay -o "lowerdir=$over:$1" overlay "$1"
+cat >>/etc/mysql/my.cnf <<END
+
+[mysqld]
+binlog_encryption = ON
+END
+"#;
+
 /// A log that only its server can read.
-#[test]
-fn an_encrypted_log_is_told_of_and_nobody_waits_for_it() {
-    let lab = Cluster::make(maria("salvage_secret").without_daemons());
-    let lines = "plugin_load_add = file_key_management\nfile_key_management_filename = /etc/mysql/keys\nencrypt_binlog = 1";
-    let script = format!(
-        "echo '1;a7addd9adea9978fda19f21e6be987880e68ac92632ca052e5bb42b1a506939a' >/etc/mysql/keys && \
-         chmod 644 /etc/mysql/keys && printf '\\n[mysqld]\\n{}\\n' >>/etc/mysql/my.cnf",
-        lines.replace('\n', "\\n")
-    );
+fn encrypted(builder: Builder) {
+    let lab = Cluster::make(builder.without_daemons());
+    let key = if is_mysql(&lab) { MYSQL_KEY } else { MARIA_KEY };
+    let base = lab.sql(M1, "SELECT @@basedir").unwrap();
     for host in [M1, M2] {
         lab.stop(host, Program::Server).unwrap();
-        let done = lab.exec(host, &["sh", "-c", &script]).unwrap();
+        let done = lab.exec(host, &["sh", "-c", key, "sh", base.value().unwrap()]).unwrap();
         assert!(done.success(), "{done}");
         lab.start(host, Program::Server).unwrap();
         lab.start(host, Program::Agent).unwrap();
@@ -420,11 +453,33 @@ fn an_encrypted_log_is_told_of_and_nobody_waits_for_it() {
     probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
     lab.wait_replicated(M1, M2, SOON).unwrap();
     leave_behind(&lab, &probe);
+    expect_encrypted(&lab);
     let killed = lab.kill(M1, Program::Server).unwrap();
     let first = probe.wait_write_by(ID2, killed, SOON).unwrap();
+    eprintln!("first write on the other {:?} after the kill", first.end - killed);
     assert!(first.end - killed < EARLY);
     let line = lab.wait_log(MON, Program::Monitor, "may be lost here: ", SOON).unwrap();
     assert!(line.contains("its log is encrypted, and only its server can read it"), "{line}");
     expect_recorded(&lab, "its log is encrypted");
     probe.stop().unwrap();
+}
+
+/// The log that the writer writes to does not tell what is in it.
+fn expect_encrypted(lab: &Cluster) {
+    let log = lab.read_file(M1, &format!("/var/lib/mysql/{}", log_file(lab))).unwrap();
+    // The table of the probe is named in every one of its transactions.
+    assert!(!log.windows(5).any(|word| word == b"probe"), "what was written can be read");
+    // MariaDB encrypts what follows the opening of a log only.
+    let opening = if is_mysql(lab) { b"\xfdbin" } else { b"\xfebin" };
+    assert!(log.starts_with(opening), "{:x?}", log.get(..4));
+}
+
+#[test]
+fn an_encrypted_log_is_told_of_and_nobody_waits_for_it() {
+    encrypted(maria("salvage_secret"));
+}
+
+#[test]
+fn mysql_9_7_an_encrypted_log_is_told_of_and_nobody_waits_for_it() {
+    encrypted(mysql("salvage_secret97"));
 }
