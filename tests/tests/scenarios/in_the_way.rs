@@ -196,6 +196,13 @@ fn prepared(name: &str, flavour: Flavour) {
     let (commits, rolls_back) = (prepare(1), prepare(2));
     thread::sleep(Duration::from_millis(1500));
     expect_plan(&lab, &["2 prepared branches of distributed transactions (XA)", "XA COMMIT", "on both"]);
+    // By names with which they can be ended.
+    let names = if is_mysql(flavour) {
+        ["0x77617931,0x71,3", "0x77617932,0x71,3"]
+    } else {
+        [&*commits, &*rolls_back]
+    };
+    expect_plan(&lab, &names);
     let at = Moment::now();
     move_past(&lab, &clients, SOON);
     for host in [M1, M2] {

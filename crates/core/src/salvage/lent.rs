@@ -143,6 +143,8 @@ mod tests {
     fn what_came_meanwhile_is_not_waited_for() {
         assert!(Gathered::begin(&lacking("0-12-45", "0-12-41..45")).unwrap().is_whole());
         assert!(Gathered::begin(&lacking("", "0-12-41..45")).is_none(), "it does not go by GTID");
+        let of_others = Gathered::begin(&lacking("0-12-40", "0-12-41..45,0-14-7")).unwrap();
+        assert_eq!(of_others.of(), 5, "nor is what others wrote");
         assert!(Gathered::begin(&lacking("0-12-40", "nonsense")).is_none());
     }
 }

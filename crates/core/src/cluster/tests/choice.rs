@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::fixture::{Fixture, four};
 use crate::gtid::{Place, Received};
-use crate::lease::Duty;
+use crate::lease::{Duty, Epoch};
 use crate::message::{AgentStatus, LeaseHeld, OrderId, ServerView};
 use crate::names::RoleName;
 use crate::settings::Settings;
@@ -157,29 +157,35 @@ fn a_host_that_was_chosen_and_never_served_does_not_make_the_lost_writer_forgott
     let next = fixture.writer();
     let chosen = fixture.promotion(&next).expect("somebody follows");
     assert_eq!(chosen.salvage.expect("its agent is there").from, "db1".into());
-    // It takes the role, and its server ends before it is opened.
-    fixture.report(&next, |status| {
-        status.server = ServerView::Silent { writable_before: false };
-        status.lease.accepted = chosen.epoch;
-        status.lease.held = Some(LeaseHeld {
-            epoch: chosen.epoch,
-            list: BTreeSet::new(),
-            duty: Duty::Wait,
-            by_promise: false,
-        });
-    });
-    fixture.renews(&next);
-    fixture.report(&next, |status| {
-        status.server = ServerView::Gone;
-        status.lease.released = chosen.epoch;
-        status.lease.held = None;
-    });
-    fixture.tick();
+    ends_unopened(&mut fixture, &next, chosen.epoch);
     let third = fixture.writer();
     assert_ne!(third, next);
     let promotion = fixture.promotion(&third).expect("the role goes on");
     assert!(promotion.epoch > chosen.epoch && promotion.hold);
     assert_eq!(promotion.salvage.expect("its agent is still there").from, "db1".into());
+    // The same befalls that one too.
+    ends_unopened(&mut fixture, &third, promotion.epoch);
+    let fourth = fixture.writer();
+    assert!(fourth != next && fourth != third);
+    let promotion = fixture.promotion(&fourth).expect("the role goes on");
+    assert_eq!(promotion.salvage.expect("its agent is still there").from, "db1".into());
+}
+
+/// It takes the role, and its server ends before it is opened.
+fn ends_unopened(fixture: &mut Fixture, host: &str, epoch: Epoch) {
+    fixture.report(host, |status| {
+        status.server = ServerView::Silent { writable_before: false };
+        status.lease.accepted = epoch;
+        status.lease.held =
+            Some(LeaseHeld { epoch, list: BTreeSet::new(), duty: Duty::Wait, by_promise: false });
+    });
+    fixture.renews(host);
+    fixture.report(host, |status| {
+        status.server = ServerView::Gone;
+        status.lease.released = epoch;
+        status.lease.held = None;
+    });
+    fixture.tick();
 }
 
 /// A replica took the role from a lost writer; a monitor that is started then knows from its server whose log is held.

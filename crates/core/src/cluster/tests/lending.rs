@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::fixture::{Fixture, four};
+use crate::check::CheckKind;
 use crate::gtid::Received;
-use crate::message::{OrderId, ServerView};
-use crate::names::HostName;
+use crate::message::{Astray, OrderId, ServerView};
+use crate::names::{HostName, RoleName};
 use crate::rebuild::{RebuildStage, RebuildStatus};
 use crate::salvage::{SalvageOrder, SalvageState, Vain, Wanted};
+use crate::settings::Settings;
 
 fn gtids(server_id: u64, text: &str) -> Received {
     Received { server_id, gtids: text.to_owned(), ..Received::default() }
@@ -15,7 +17,11 @@ fn gtids(server_id: u64, text: &str) -> Received {
 
 /// Two masters and two replicas that can't take the role; agents that can look, and hand over.
 fn running() -> Fixture {
-    let mut fixture = Fixture::running(four());
+    running_with(four())
+}
+
+fn running_with(settings: Settings) -> Fixture {
+    let mut fixture = Fixture::running(settings);
     for (number, host) in (1..).zip(["db1", "db2", "db3", "db4"]) {
         fixture.report(host, |status| {
             status.received = Some(Box::new(gtids(number, "0-1-40")));
@@ -140,16 +146,85 @@ fn what_was_in_vain_is_told() {
     assert!(fixture.logged_part("FATAL Host 'db2': The last transactions of 'db3' may be lost here: its log does not hold what it replicates"));
 }
 
+fn db3_has_most(fixture: &mut Fixture) {
+    for (number, host, text) in [(2, "db2", "0-1-41"), (3, "db3", "0-1-45"), (4, "db4", "0-1-43")] {
+        looks(fixture, host, number, text);
+    }
+}
+
+/// Something keeps db3 from handing over what it has: db4 does.
+fn passed_over(fixture: &mut Fixture, why: &str) {
+    dies(fixture);
+    db3_has_most(fixture);
+    fixture.pass(1);
+    let order = ordered(fixture).and_then(|order| order.otherwise).expect("db4 has more as well");
+    assert_eq!(order.from.as_str(), "db4", "{why}");
+}
+
 #[test]
 fn a_host_whose_data_may_not_be_whole_hands_nothing_over() {
     let mut fixture = running();
     let stage = RebuildStage::Unreadable("the file /x makes no sense".into());
     let status = RebuildStatus { id: OrderId::default(), from: "db3".into(), stage };
     fixture.report("db3", |of| of.rebuild = Some(Box::new(status)));
-    dies(&mut fixture);
-    for (number, host, text) in [(2, "db2", "0-1-41"), (3, "db3", "0-1-45"), (4, "db4", "0-1-43")] {
-        looks(&mut fixture, host, number, text);
+    passed_over(&mut fixture, "it was being rebuilt");
+}
+
+#[test]
+fn a_host_that_can_not_be_asked_hands_nothing_over() {
+    let mut fixture = running();
+    fixture.report("db3", |status| status.server = ServerView::Gone);
+    passed_over(&mut fixture, "its server has ended");
+
+    let mut fixture = running();
+    let text = "nobody knows where it would have to go on".to_owned();
+    fixture.report("db3", |status| status.astray = Some(Astray { text, refused: true }));
+    passed_over(&mut fixture, "it follows nobody");
+
+    let mut fixture = running();
+    fixture.report("db3", |status| status.received = Some(Box::new(gtids(3, "0-1-45"))));
+    fixture.lose("db3");
+    passed_over(&mut fixture, "its agent is away");
+}
+
+/// It is held itself until it has been compared: what it has may be what nobody is to get.
+#[test]
+fn a_writer_that_was_lost_before_hands_nothing_over() {
+    let mut settings = four();
+    settings.roles.get_mut(&RoleName::from("writer")).unwrap().hosts.push("db3".into());
+    let mut fixture = running_with(settings);
+    fixture.command("move_role writer db3");
+    fixture.approached(Ok(()));
+    fixture.settle();
+    fixture.report("db3", |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+    });
+    for _ in 0..3 {
+        for (number, host, text) in [(1, "db1", "0-3-41"), (2, "db2", "0-3-40"), (4, "db4", "0-3-40")] {
+            looks(&mut fixture, host, number, text);
+        }
+        fixture.pass(1);
     }
-    let order = ordered(&mut fixture).and_then(|order| order.otherwise).expect("db4 has more as well");
-    assert_eq!(order.from.as_str(), "db4");
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db1");
+    // That it is back is known from its agent only, so that it is not chosen again.
+    fixture.fail("db3", CheckKind::Ping);
+    fixture.report("db3", |status| status.server = ServerView::Up { writable: false });
+    fixture.settle();
+    passed_over(&mut fixture, "it was lost as a writer");
+}
+
+#[test]
+fn a_next_writer_that_can_not_ask_and_one_that_is_not_to_wait_get_nothing_from_there() {
+    let mut fixture = running();
+    fixture.report("db2", |status| status.lends = false);
+    dies(&mut fixture);
+    db3_has_most(&mut fixture);
+    assert_eq!(ordered(&mut fixture).and_then(|order| order.otherwise), None);
+
+    let mut fixture = running_with(Settings { salvage_timeout: Duration::ZERO, ..four() });
+    dies(&mut fixture);
+    db3_has_most(&mut fixture);
+    assert_eq!(ordered(&mut fixture), None);
 }

@@ -1,9 +1,9 @@
 //! Writers that were lost, and that nobody has compared since: they wait for it whoever writes, and whichever monitor it is.
 
-use super::fixture::{Fixture, four, pair};
+use super::fixture::{Fixture, WRITER, four, pair, role};
 use crate::gtid::GtidView;
-use crate::message::{ServerView, Takeover};
-use crate::names::RoleName;
+use crate::message::{AgentStatus, ServerView, Takeover};
+use crate::names::{HostName, RoleName};
 use crate::settings::Settings;
 use crate::state::HostState;
 
@@ -126,19 +126,187 @@ fn a_writer_that_was_never_seen_to_serve_is_compared_as_well() {
         status.server = ServerView::Gone;
         status.held.clear();
     });
-    for host in ["db1", "db2"] {
-        fixture.agent_obeys(host);
-    }
+    fixture.agent_obeys("db1");
+    fixture.report("db2", |status| status.server = ServerView::Silent { writable_before: false });
+    fixture.agent_obeys("db2");
     fixture.renews("db2");
-    fixture.report("db2", |status| status.held.clear());
     fixture.lose("db2");
     fixture.pass(12);
     fixture.settle();
     assert_eq!(fixture.writer(), "db3");
     let shown = fixture.command("show");
     for host in ["db1", "db2"] {
-        assert!(shown.contains(&format!("replication from {host}, which was lost as the writer")), "{shown}");
+        let warning = format!("replication from {host}, which was lost as the writer");
+        assert_eq!(shown.matches(&warning).count(), 1, "{shown}");
     }
+}
+
+/// db1 is back with three that nobody else has, and db2 is to receive them by the operator's word.
+fn to_be_merged() -> Fixture {
+    let mut fixture = lost();
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(gtid(12, 43, "13-13-5"));
+    });
+    fixture.settle();
+    assert!(fixture.command("rejoin --merge db1").starts_with("OK: "));
+    assert!(!holds(&fixture, "db2"));
+    fixture
+}
+
+/// It does.
+fn merging() -> Fixture {
+    let mut fixture = to_be_merged();
+    fixture.report("db2", |status| status.holding = false);
+    fixture.settle();
+    fixture
+}
+
+#[test]
+fn an_error_from_before_a_merge_does_not_end_it() {
+    let mut fixture = to_be_merged();
+    fixture.report("db2", |status| status.applier_error = Some("Duplicate entry '7'".to_owned()));
+    fixture.pass(30);
+    assert!(!holds(&fixture, "db2"));
+}
+
+/// Its agent may still have the address: only by a word is it as good as gone.
+#[test]
+fn the_next_monitor_waits_for_a_host_that_is_not_configured_any_more_until_it_is_said_to_be_dead() {
+    let mut fixture = lost();
+    let gone = HostName::from("db1");
+    fixture.settings.hosts.remove(&gone);
+    fixture.settings.hosts.get_mut("db2").unwrap().peer = None;
+    fixture.settings.roles.values_mut().for_each(|role| role.hosts.retain(|host| *host != gone));
+    fixture.said.remove(&gone);
+    fixture.report("db2", |status| status.holding = false);
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db2");
+    assert!(holds(&fixture, "db2"));
+    fixture.command("confirm_dead --yes db1");
+    fixture.pass(60);
+    assert!(!holds(&fixture, "db2"));
+}
+
+#[test]
+fn the_next_monitor_lets_a_merge_go_on() {
+    let mut fixture = merging();
+    fixture.restart_with_state();
+    fixture.start();
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db2");
+    assert!(!holds(&fixture, "db2"));
+    assert!(!fixture.command("show").contains("lost as the writer"));
+}
+
+#[test]
+fn what_one_writer_was_to_receive_the_next_one_does_not_receive_without_a_word() {
+    let mut fixture = merging();
+    fixture.command("move_role writer db3");
+    fixture.approached(Ok(()));
+    fixture.settle();
+    assert_eq!(fixture.writer(), "db3");
+    assert!(holds(&fixture, "db3"));
+    assert!(fixture.command("show").contains("replication from db1, which was lost as the writer, is held"));
+}
+
+/// What was only received counts as applied on some servers.
+#[test]
+fn an_applier_that_has_stopped_ends_no_hold() {
+    let mut fixture = lost();
+    fixture.report("db2", |status| {
+        status.gtid = Some(gtid(13, 5, "12-12-43"));
+        status.applier_error = Some("Duplicate entry '7' for key 'PRIMARY' (1062)".to_owned());
+    });
+    fixture.report("db1", |status| {
+        status.server = ServerView::Up { writable: false };
+        status.gtid = Some(gtid(12, 43, "13-13-5"));
+    });
+    fixture.settle();
+    assert!(holds(&fixture, "db2"));
+    fixture.report("db2", |status| status.applier_error = None);
+    assert!(!holds(&fixture, "db2"));
+}
+
+/// Neither counts what a lost writer says of itself that may still be written to, nor what the next one says that may receive from it.
+#[test]
+fn nothing_is_compared_before_both_stand_still() {
+    for (opened, address, holding) in [(true, false, true), (false, true, true), (false, false, false)] {
+        let mut fixture = lost();
+        fixture.report("db2", |status| {
+            status.gtid = Some(gtid(13, 5, "12-12-43"));
+            status.holding = holding;
+        });
+        fixture.report("db1", |status| {
+            status.server = ServerView::Up { writable: opened };
+            status.held.extend(address.then(|| role(WRITER)));
+            status.gtid = Some(gtid(12, 43, "13-13-5"));
+        });
+        assert!(holds(&fixture, "db2"), "{opened} {address} {holding}");
+    }
+}
+
+/// The next one has been told, and has not said yet that it takes the role.
+#[test]
+fn a_lost_writer_that_is_back_at_once_waits_until_the_next_one_has_been_compared() {
+    let mut fixture = Fixture::running(three());
+    ends_in_order(&mut fixture, "db1");
+    fixture.tick();
+    assert!(fixture.promotion("db2").is_some());
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.well("db1");
+    fixture.pass(3);
+    assert_eq!(fixture.writer(), "db2");
+    assert_ne!(fixture.state("db1"), HostState::Online);
+}
+
+/// It may not follow: its server was started when the last writer was gone.
+#[test]
+fn a_lost_writer_goes_on_where_the_next_one_was_only_chosen() {
+    let mut fixture = Fixture::running(pair());
+    ends_in_order(&mut fixture, "db1");
+    assert!(fixture.promotion("db2").is_some());
+    fixture.lose("db2");
+    fixture.report("db2", started_without_db1);
+    fixture.connect("db2");
+    fixture.pass(30);
+    assert_eq!(fixture.promotion("db2"), None);
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.well("db1");
+    fixture.settle();
+    assert_eq!((fixture.writer().as_str(), fixture.state("db1")), ("db1", HostState::Online));
+    assert_eq!(fixture.promotion("db1").map(|promotion| promotion.takeover), Some(Takeover::Keep));
+}
+
+#[test]
+fn one_that_was_lost_before_the_last_writer_does_not_go_on() {
+    let mut fixture = lost();
+    fixture.report("db3", started_without_db1);
+    ends(&mut fixture, "db2");
+    assert_eq!(fixture.promotion("db3"), None);
+    fixture.report("db1", |status| status.server = ServerView::Up { writable: false });
+    fixture.well("db1");
+    fixture.settle();
+    assert_ne!(fixture.state("db1"), HostState::Online);
+    assert_eq!(fixture.promotion("db1"), None);
+}
+
+fn started_without_db1(status: &mut AgentStatus) {
+    status.server = ServerView::Up { writable: false };
+    status.source_ip = Some("192.168.8.32".parse().unwrap());
+    status.reached_source = Some(false);
+}
+
+/// Its server has ended, and its lease was given back.
+fn ends_in_order(fixture: &mut Fixture, host: &str) {
+    fixture.report(host, |status| {
+        status.server = ServerView::Gone;
+        status.held.clear();
+        status.lease.released = status.lease.accepted;
+        status.lease.held = None;
+    });
 }
 
 /// Nobody knows of a lease: it may be a new cluster, or one that has lost all that it knew.

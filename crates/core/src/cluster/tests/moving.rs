@@ -370,6 +370,7 @@ fn the_last_host_is_promoted_with_what_nobody_else_has_and_that_is_told() {
     });
     fixture.settle();
     assert_eq!((fixture.writer().as_str(), fixture.state("db1")), ("db1", HostState::Online));
+    assert!(!fixture.command("show").contains("replication from db1"), "it is nobody's lost writer any more");
     assert!(
         fixture
             .logged_part("FATAL Host 'db1' is promoted with 3 transactions nobody else has (12-12-41..43)")

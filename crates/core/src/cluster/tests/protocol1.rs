@@ -296,6 +296,22 @@ fn a_vanished_writer_of_protocol_2_is_not_replaced_by_a_host_of_protocol_1_witho
     fixture.command("confirm_dead --yes db1");
     settle(&mut fixture, &mut old);
     assert!(writes_by_order(&fixture, "db2"));
+    assert!(!fixture.command("show").contains("lost as the writer"), "an agent of 2.2.1 holds nothing");
+}
+
+/// Nobody can compare what it has.
+#[test]
+fn a_lost_writer_of_protocol_1_joins_as_it_always_did() {
+    let (mut fixture, mut old) = mixed_on_old(pair());
+    vanishes(&mut fixture, "db2");
+    fixture.settle();
+    assert_eq!(fixture.writing(), ["db1"]);
+    (old.report.held, old.report.writable) = (set(&[]), false);
+    old.says(&mut fixture);
+    fixture.well("db2");
+    settle(&mut fixture, &mut old);
+    fixture.pass(15);
+    assert_eq!(fixture.state("db2"), HostState::Online);
 }
 
 #[test]

@@ -198,8 +198,23 @@ fn a_host_whose_rebuild_is_not_known_stays_out_until_it_is_rebuilt_by_a_word() {
 
 #[test]
 fn replication_from_a_host_whose_rebuild_is_not_known_stays_held() {
-    let holds = |fixture: &Fixture| fixture.orders["db2"].writer.as_ref().unwrap().hold;
-    let mut fixture = Fixture::running(pair());
+    let mut fixture = with_doubtful_data(pair(), 40);
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold, "they may not be whole");
+    let answer = fixture.command("rejoin --clone db1");
+    assert!(answer.starts_with("OK: 'db1' gets all its data anew"), "{answer}");
+}
+
+#[test]
+fn what_only_such_a_host_has_is_not_merged_by_itself() {
+    let mut fixture = with_doubtful_data(Settings { diverged: Diverged::Merge, ..pair() }, 43);
+    assert!(fixture.logged_part("Host 'db1' has 3 transactions nobody else has"));
+    assert!(fixture.orders["db2"].writer.as_ref().unwrap().hold, "they may not be whole");
+    assert!(fixture.command("show").contains("replication from db1, which was lost as the writer, is held"));
+}
+
+/// db1 was lost as the writer with so many transactions, of which db2 has 40, and was being rebuilt in a way that nobody knows.
+fn with_doubtful_data(settings: Settings, own: u64) -> Fixture {
+    let mut fixture = Fixture::running(settings);
     fixture.report("db1", |status| {
         status.server = ServerView::Gone;
         status.held.clear();
@@ -210,12 +225,10 @@ fn replication_from_a_host_whose_rebuild_is_not_known_stays_held() {
     let status = RebuildStatus { id: OrderId::default(), from: "db1".into(), stage };
     fixture.report("db1", |of| {
         (of.rebuilds, of.rebuild) = (true, Some(Box::new(status)));
-        (of.server, of.gtid) = (READ_ONLY, Some(gtid(12, 40, 5)));
+        (of.server, of.gtid) = (READ_ONLY, Some(gtid(12, own, 5)));
     });
     fixture.settle();
-    assert!(holds(&fixture), "they may not be whole");
-    let answer = fixture.command("rejoin --clone db1");
-    assert!(answer.starts_with("OK: 'db1' gets all its data anew"), "{answer}");
+    fixture
 }
 
 #[test]
