@@ -28,13 +28,20 @@ pub(super) fn server_words(view: ServerView) -> &'static str {
 
 impl Cluster {
     /// `left`: the host that has just lost the role. What was heard of another one is not the reason for that, nor is a check that is
-    /// good: only the occasion.
+    /// good, nor that another one was let in: only the occasion.
     pub(super) fn trigger(&self, cause: &Cause, from: Option<&HostName>, left: Option<&HostName>) -> Trigger {
         let is_good = |host: &HostName| match cause {
             Cause::Checked(_, kind) => self.hosts.get(host).is_some_and(|host| host.good(*kind)),
             _ => false,
         };
-        let is_beside = |left: &HostName| cause.host().is_some_and(|host| host != left || is_good(host));
+        let lets_in = |left: &HostName| match cause {
+            Cause::Commanded(line) => {
+                line.strip_prefix("set_online ").is_some_and(|host| host.trim() != left.to_string())
+            }
+            _ => false,
+        };
+        let is_beside =
+            |left: &HostName| cause.host().is_some_and(|host| host != left || is_good(host)) || lets_in(left);
         let cause = if left.is_some_and(is_beside) { &Cause::Time } else { cause };
         let rule = self
             .ledger

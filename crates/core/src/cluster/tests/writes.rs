@@ -101,3 +101,20 @@ fn the_record_of_a_writer_that_takes_no_writes_says_so_and_counts_from_the_last_
     assert_eq!(record.gap.from_ms, Some(-12_000), "{:?}", record.gap);
     assert!(record.gap.until_ms.is_some_and(|until| until >= 0), "{:?}", record.gap);
 }
+
+/// That somebody could take its place at last was the occasion, not the reason.
+#[test]
+fn the_record_tells_why_the_writer_was_given_up_also_when_another_host_was_let_in_for_that() {
+    let mut fixture = Fixture::running(moving());
+    fixture.command("set_offline db2");
+    fixture.report("db1", says(WritePath::Stalled));
+    fixture.pass(20);
+    assert_eq!(fixture.writer(), "db1", "nobody else could take the role");
+    fixture.command("set_online db2");
+    assert_eq!(fixture.writer(), "db2");
+    fixture.agents_obey();
+    let record = fixture.records.values().last().expect("it is recorded");
+    let words = "agent on db1: no write gets through: the storage of its server does not answer";
+    assert!(record.trigger.what.starts_with(words), "{}", record.trigger.what);
+    assert_eq!(record.trigger.by, "the monitor");
+}
