@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::net::{SendFlags, send};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 /// The worker's side. A parent that does not read, or none at all, is no reason to wait or to fail.
 pub(crate) fn beat() {
@@ -15,6 +16,17 @@ pub(crate) fn beat() {
 fn beat_on(parent: impl AsFd) {
     // A worker that was started by hand has something else for its input, to which nothing is sent.
     let _ = send(parent, b".", SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// Whether the parent that started this worker is still there: its side of the socket ends with it.
+pub(crate) fn has_parent() -> bool {
+    has_parent_on(io::stdin())
+}
+
+fn has_parent_on(parent: impl AsFd) -> bool {
+    // Of a parent that lives nothing is there to be read, and what a worker that was started by hand has for its input is no socket.
+    let said = recv(parent, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    !matches!(said, Ok((_, 0)) | Err(Errno::CONNRESET))
 }
 
 /// The parent's side.
@@ -67,6 +79,19 @@ mod tests {
         drop(worker);
         assert!(pulse.was_felt(), "what it sent before its end counts");
         assert!(!pulse.was_felt());
+    }
+
+    #[test]
+    fn a_worker_knows_that_its_parent_has_ended() {
+        let (pulse, worker) = Pulse::pair().unwrap();
+        assert!(has_parent_on(&worker));
+        beat_on(&worker);
+        drop(pulse);
+        assert!(!has_parent_on(&worker));
+        assert!(
+            has_parent_on(File::open("/dev/null").unwrap()),
+            "one that was started by hand has none to wait for"
+        );
     }
 
     #[test]

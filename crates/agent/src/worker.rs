@@ -47,10 +47,10 @@ const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(setup: &Setup, files: Files) -> Result<ExitCode> {
     // Without its parent a worker would go on beside the one that the next parent starts: two minds on one host.
-    let parent = rustix::process::getppid();
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .context("tie this worker to its parent")?;
-    if rustix::process::getppid() != parent {
+    // The kernel says nothing of one that had ended before.
+    if !heartbeat::has_parent() {
         bail!("the parent of this worker ended while it started");
     }
     mmm_daemon::raise_file_limit();
