@@ -56,6 +56,8 @@ pub(crate) struct ServerWatch {
     keeper: Arc<LogKeeper>,
     /// The server that was last talked to, as long as its end has not been told.
     process: Option<ProcessHandle>,
+    /// It takes writes, answered when it was asked for that, and did not when it was asked for its replication.
+    is_half_silent: bool,
 }
 
 /// Why a connection is not kept any longer.
@@ -93,6 +95,7 @@ impl ServerWatch {
             places: LogPlaces::new(now.replication.clone()),
             keeper,
             process: None,
+            is_half_silent: false,
         }
     }
 
@@ -202,7 +205,8 @@ impl ServerWatch {
             tracing::debug!("Can't ask where the log is: {error}");
         }
         let closed = session.watch();
-        let mut turn = 0;
+        // Whether it lives is asked first where the rest is answered late or not at all.
+        let mut turn = u32::from(self.is_half_silent);
         let mut asked = asked;
         let mut look = None;
         loop {
@@ -211,6 +215,10 @@ impl ServerWatch {
             match self.ask(&mut session, everything, asked).await {
                 Ok(writable) => {
                     self.say(ServerView::Up { writable }, asked).await;
+                    // What is still to come on this connection would be taken for the next answer.
+                    if self.is_half_silent && everything {
+                        return Ended::Ask;
+                    }
                     self.say_looked(look.take()).await;
                 }
                 Err(error) if matches!(error.kind, ErrorKind::TimedOut { .. }) => {
@@ -247,33 +255,51 @@ impl ServerWatch {
         asked: Moment,
     ) -> Result<bool, ServerError> {
         let read_only = session.read_only(SILENT_AFTER).await?;
-        if everything {
-            let replica = session.channel(SILENT_AFTER).await?;
-            let status = replica.as_ref().map(|channel| &channel.status);
-            self.source_ip = status.and_then(|status| status.source_host.parse().ok());
-            self.receiving = status.map(|status| status.io != ThreadState::No);
-            let server_id = session.identity().server_id;
-            let gtid = session.gtid_state(SILENT_AFTER).await?;
-            let without_gtid = !session.identity().gtid;
-            let view = replica.as_ref().map(|channel| replica_view(channel, &gtid, without_gtid));
-            // The worker ends when its mind does; nobody is left to tell then.
-            let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
-            let semi_sync = session.semi_sync(SILENT_AFTER).await?;
-            let _ = self.events.send(AgentEvent::SemiSyncSeen(semi_sync, asked)).await;
-            self.received = Some(received_of(session.identity(), status, &gtid));
-            // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
-            let (binlog_state, slave_pos) = if session.identity().gtid {
-                (gtid.binlog_state, gtid.slave_pos)
-            } else {
-                let end = if read_only { session.log_position(SILENT_AFTER).await? } else { None };
-                self.places.look(server_id, end, replica.as_ref().map(|channel| &channel.status)).await
-            };
-            self.gtid = Some(GtidView { server_id, binlog_state, slave_pos });
-        } else {
+        if !everything {
             // Said once is enough: positions that were read before the last change must not be said again after it.
             (self.gtid, self.received) = (None, None);
+            return Ok(!read_only);
         }
+        self.is_half_silent = match self.ask_for_replication(session, read_only, asked).await {
+            // The receiver of a writer can't write and keeps what is asked for locked: the server lives, and whether clients can write is
+            // seen elsewhere. Of one that is to take the role over it says that it can't.
+            Err(error) if !read_only && matches!(error.kind, ErrorKind::TimedOut { .. }) => {
+                (self.gtid, self.received) = (None, None);
+                true
+            }
+            answer => answer.map(|()| false)?,
+        };
         Ok(!read_only)
+    }
+
+    async fn ask_for_replication(
+        &mut self,
+        session: &mut Session,
+        read_only: bool,
+        asked: Moment,
+    ) -> Result<(), ServerError> {
+        let replica = session.channel(SILENT_AFTER).await?;
+        let status = replica.as_ref().map(|channel| &channel.status);
+        self.source_ip = status.and_then(|status| status.source_host.parse().ok());
+        self.receiving = status.map(|status| status.io != ThreadState::No);
+        let server_id = session.identity().server_id;
+        let gtid = session.gtid_state(SILENT_AFTER).await?;
+        let without_gtid = !session.identity().gtid;
+        let view = replica.as_ref().map(|channel| replica_view(channel, &gtid, without_gtid));
+        // The worker ends when its mind does; nobody is left to tell then.
+        let _ = self.events.send(AgentEvent::ReplicaSeen(view, asked)).await;
+        let semi_sync = session.semi_sync(SILENT_AFTER).await?;
+        let _ = self.events.send(AgentEvent::SemiSyncSeen(semi_sync, asked)).await;
+        self.received = Some(received_of(session.identity(), status, &gtid));
+        // Without GTIDs the sets are empty, and would seem to say that nothing was ever written.
+        let (binlog_state, slave_pos) = if session.identity().gtid {
+            (gtid.binlog_state, gtid.slave_pos)
+        } else {
+            let end = if read_only { session.log_position(SILENT_AFTER).await? } else { None };
+            self.places.look(server_id, end, replica.as_ref().map(|channel| &channel.status)).await
+        };
+        self.gtid = Some(GtidView { server_id, binlog_state, slave_pos });
+        Ok(())
     }
 
     async fn say(&mut self, view: ServerView, asked: Moment) {

@@ -70,12 +70,30 @@ fn expect_stays(lab: &Cluster, time: Duration) {
     }
 }
 
-/// Shown, and nothing else: longer than the trap period.
+/// Something for the writer's own replication, which can't be written down there and keeps its state locked.
+fn send_back(lab: &Cluster) {
+    let open = if lab.sql(M2, "SELECT @@super_read_only").is_ok() {
+        "SET GLOBAL super_read_only = OFF; "
+    } else {
+        ""
+    };
+    let statement = format!("{open}INSERT INTO lab.sent_back VALUES (1)");
+    wait_for(&statement, SOON, || {
+        // Its agent closes it again at once.
+        lab.sql(M2, &statement).map(|_| ()).map_err(|error| error.to_string())
+    })
+    .unwrap();
+}
+
+/// Shown, and nothing else: longer than the trap period, also where the server answers nothing about its replication.
 fn stalled_and_shown(builder: Builder) {
     let lab = cluster(builder, "show");
     expect_heartbeat(&lab, M2, ID1);
+    lab.sql(M1, "CREATE TABLE lab.sent_back (id INT PRIMARY KEY)").unwrap();
+    lab.wait_replicated(M1, M2, SOON).unwrap();
     let clients = at_work(&lab);
     lab.stall_storage(M1).unwrap();
+    send_back(&lab);
     let words = "host MySQL-M1: no write gets through: the storage of its server does not answer";
     lab.wait_shown(words, SOON);
     assert!(lab.tell(&["checks"]).contains("MySQL-M1  write_path  ERROR: no write gets through"));
@@ -181,7 +199,7 @@ fn blocked(builder: Builder) {
 /// All connections used up by clients: the agent's are there already, and nothing moves.
 fn used_up(builder: Builder) {
     let lab = cluster(builder.server_line("max_connections = 30"), "move");
-    let script = "for i in $(seq 40); do \"$0\" --no-defaults -h 192.168.8.30 -uprobe -pprobe -e 'SELECT SLEEP(8)' >/dev/null 2>&1 & done; wait";
+    let script = "for i in $(seq 40); do \"$0\" --no-defaults -h 192.168.8.30 -uprobe -pprobe -e 'SELECT SLEEP(16)' >/dev/null 2>&1 & done; wait";
     let mut clients = lab.command(CLIENT, &["sh", "-c", script, client(&lab)]).unwrap().spawn().unwrap();
     lab.wait_shown("host MySQL-M1: all 30 connections of its server are used up", SOON);
     expect_stays(&lab, Duration::from_secs(5));
