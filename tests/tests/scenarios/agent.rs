@@ -1,5 +1,8 @@
 //! Agents that end, hang or are started again.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use mmm_lab::{ConfigFile, M1, M2, Moment, ProcessId, Program, WRITER, wait_for};
@@ -57,6 +60,28 @@ fn an_agent_that_dies_or_is_stopped_changes_nothing_for_the_writers_clients() {
     sees_it_again();
     assert_intact(&lab);
     lab.judge_undisturbed(&probe, ID1);
+}
+
+/// Its parent was killed right after it had started it. Beside the worker of the next parent it would be a second mind, which closes
+/// the server of a host that has the role.
+#[test]
+fn a_worker_whose_parent_ended_before_it_looked_ends_as_well() {
+    let lab = Cluster::quick("agent_orphan");
+    let (parent, of_worker) = UnixStream::pair().unwrap();
+    let argv = [lab.program("mmm_agentd").unwrap().to_string_lossy().into_owned(), "--worker".to_owned()];
+    let mut command = lab.command(M1, &argv).unwrap();
+    command.stdin(Stdio::from(OwnedFd::from(of_worker))).stdout(Stdio::null()).stderr(Stdio::piped());
+    drop(parent);
+    let mut worker = command.spawn().unwrap();
+    let ended = wait_for("the end of the worker", SOON, || match worker.try_wait().unwrap() {
+        Some(status) => Ok(status),
+        None => Err("it goes on".to_owned()),
+    });
+    let _ = worker.kill();
+    let told = String::from_utf8(worker.wait_with_output().unwrap().stderr).unwrap();
+    assert!(!ended.unwrap().success());
+    assert!(told.contains("the parent of this worker ended while it started"), "{told}");
+    assert_intact(&lab);
 }
 
 #[test]

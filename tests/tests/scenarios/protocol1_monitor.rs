@@ -14,6 +14,7 @@ use std::time::Duration;
 use mmm_lab::{CLIENT, CLIENT2, Lab, M1, M2, Moment, Program, READERS, WRITER, base_dir, wait_for};
 
 use crate::cluster::{ID1, ID2, SOON};
+use crate::locks::Session;
 use crate::sides::{Sides, quick_sides};
 use crate::watchers::on_host;
 
@@ -246,7 +247,11 @@ fn the_role_moves_to_an_agent_of_2_2_1_and_back_and_away_from_a_crash() {
     // The old writer's server ends; its agent lets go when it is told so.
     lab.lap();
     lab.wait_write_by(ID2, Moment::now());
+    // What it had not sent would rightly keep it out: its agent hands no log over.
+    let standstill = Session::begin(&lab, M2, "LOCK TABLES probe READ");
+    lab.wait_replicated(M2, M1, SOON).unwrap();
     let fault = lab.kill(M2, Program::Server).unwrap();
+    standstill.end();
     lab.wait_write_by(ID1, fault);
     let overlap = lab.lap();
     overlap.expect_one_writer();
