@@ -36,7 +36,7 @@ impl Cluster {
         };
         let lets_in = |left: &HostName| match cause {
             Cause::Commanded(line) => {
-                line.strip_prefix("set_online ").is_some_and(|host| host.trim() != left.to_string())
+                line.strip_prefix("set_online ").is_some_and(|host| host.trim() != left.as_str())
             }
             _ => false,
         };
