@@ -40,11 +40,16 @@ fn at_work(name: &str, flavour: Flavour) -> (Cluster, Clients) {
     }
     lab.wait_replicated(M1, M2, SOON).unwrap();
     lab.wait_covered(SOON).unwrap();
+    let clients = begin_work(&lab);
+    (lab, clients)
+}
+
+fn begin_work(lab: &Cluster) -> Clients {
     // Few writes: a replica on a busy machine that never gets to the end of the log has the move refused, rightly.
     let load = Load { every: Duration::from_millis(60), ..Load::default() };
     let clients = lab.start_clients(&load).unwrap();
     thread::sleep(Duration::from_secs(1));
-    (lab, clients)
+    clients
 }
 
 /// Both masters have all that was acknowledged; the longest time without a write since then.
@@ -257,8 +262,7 @@ fn acknowledgements_end(name: &str, flavour: Flavour) {
     lab.sql(M1, "CREATE TABLE lab.guest (id INT PRIMARY KEY) ENGINE = InnoDB").unwrap();
     lab.wait_replicated(M1, M2, SOON).unwrap();
     lab.wait_covered(SOON).unwrap();
-    let clients = lab.start_clients(&Load::default()).unwrap();
-    thread::sleep(Duration::from_secs(1));
+    let clients = begin_work(&lab);
     let (_, answer) = during_closing(&lab, || {
         lab.cut(M1, M2, Manner::Drop).unwrap();
     });
@@ -291,8 +295,7 @@ fn storage_stalls(name: &str, flavour: Flavour) {
     lab.start_daemons().unwrap();
     lab.expect_pair(M1);
     lab.wait_covered(SOON).unwrap();
-    let clients = lab.start_clients(&Load::default()).unwrap();
-    thread::sleep(Duration::from_secs(1));
+    let clients = begin_work(&lab);
     let began = Moment::now();
     let (_, answer) = during_closing(&lab, || {
         lab.stall_storage(M1).unwrap();
@@ -312,7 +315,7 @@ fn storage_stalls(name: &str, flavour: Flavour) {
     // What hung was acknowledged to nobody; whether the old server has it in the end is its own affair.
     let judgement = lab.judge_clients(&[M2], Tolerance::NothingLost, SOON).unwrap();
     eprint!("{judgement}");
-    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 30, "{judgement}");
 }
 
 #[test]
