@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use mmm_lab::{Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Program, wait_for};
+use mmm_lab::{Builder, ConfigFile, Flavour, Judge, Life, M1, M2, MON, Program, wait_for};
 
 use crate::cluster::{Cluster, SOON};
 use crate::rebuild::{
@@ -176,24 +176,54 @@ fn mysql_9_7_a_host_whose_rebuild_can_not_be_read_stays_out_until_it_is_rebuilt_
 }
 
 /// A replica takes the place of the writer that was copied.
-fn another_writer(builder: Builder, flavour: Flavour) -> (Cluster, Vec<u64>) {
+fn another_writer(builder: Builder, flavour: Flavour, first: impl FnOnce(&Cluster)) -> (Cluster, Vec<u64>) {
     let candidate = format!("<host {R1}>\n    candidate yes\n</host>\n");
     let builder = builder.replicas(1).append(ConfigFile::Three, &candidate);
     let (lab, only) = copying(builder, flavour);
     lab.wait_follows(R1, M2, SOON);
+    first(&lab);
     lab.kill(M2, Program::Server).unwrap();
     lab.expect_host(M2, "HARD_OFFLINE", &[], SOON).unwrap();
     (lab, only)
 }
 
-#[test]
-fn mysql_9_7_a_rebuild_whose_writer_dies_goes_on_from_the_next_one() {
-    let (lab, only) = another_writer(mysql("rt_my_next"), Flavour::MySql97);
-    lab.expect_host(R1, "ONLINE", &["writer", "reader", "reader"], LONG).unwrap();
-    lab.wait_log(M1, Program::Agent, "'MySQL-M2' is not the writer any more", SOON).unwrap();
-    start_when_asked(&lab);
-    lab.wait_log(MON, Program::Monitor, "'MySQL-M1' was rebuilt from 'MySQL-R1'", LONG).unwrap();
+/// Somebody starts the server as often as that is asked for, until its host is rebuilt from the replica.
+fn expect_rebuilt_from_the_replica(lab: &Cluster, only: &[u64]) {
+    wait_for("the rebuild's end", LONG * 2, || {
+        let log = lab.log(MON, Program::Monitor).unwrap();
+        if log.contains("'MySQL-M1' was rebuilt from 'MySQL-R1'") {
+            return Ok(());
+        }
+        let shown = lab.tell(&["show"]);
+        let is_asked = shown.contains("was not started again: start it");
+        if is_asked && lab.life(M1, Program::Server).unwrap() == Life::Ended {
+            lab.start(M1, Program::Server).unwrap();
+        }
+        Err(shown)
+    })
+    .unwrap();
     lab.expect_host(M1, "ONLINE", &["reader"], LONG).unwrap();
     lab.wait_follows(M1, R1, SOON);
-    assert_eq!(rows_of(&lab, M1, &only), Vec::<u64>::new());
+    assert_eq!(rows_of(lab, M1, only), Vec::<u64>::new());
+}
+
+#[test]
+fn mysql_9_7_a_rebuild_whose_writer_dies_goes_on_from_the_next_one() {
+    let (lab, only) = another_writer(mysql("rt_my_next"), Flavour::MySql97, |_| ());
+    lab.expect_host(R1, "ONLINE", &["writer", "reader", "reader"], LONG).unwrap();
+    lab.wait_log(M1, Program::Agent, "'MySQL-M2' is not the writer any more", SOON).unwrap();
+    expect_rebuilt_from_the_replica(&lab, &only);
+}
+
+/// As a server does whose copy is broken off at the wrong moment: it lets nobody in any more, and never ends.
+#[test]
+fn mysql_9_7_a_server_that_hangs_over_its_broken_off_copy_is_killed_and_copied_anew() {
+    let hang = |lab: &Cluster| {
+        lab.freeze(M1, Program::Server).unwrap();
+    };
+    let (lab, only) = another_writer(mysql("rt_my_hang"), Flavour::MySql97, hang);
+    lab.expect_host(R1, "ONLINE", &["writer", "reader", "reader"], LONG).unwrap();
+    lab.wait_log(M1, Program::Agent, ": killing it", LONG).unwrap();
+    lab.wait_shown("its copy was broken off, and its server has ended and was not started", SOON);
+    expect_rebuilt_from_the_replica(&lab, &only);
 }

@@ -35,6 +35,9 @@ pub(crate) struct Journal {
     pub(crate) copy_before: Option<String>,
     /// The process of the server that the copy was made in: its pid, and when it was started.
     pub(crate) server: Option<(u32, std::time::Duration)>,
+    /// That server was told to break its copy off, and has not said that it did.
+    #[serde(default)]
+    pub(crate) broken_off: bool,
     pub(crate) pid_file: Option<PathBuf>,
     /// Where the server of a copy that was made by a backup has its data.
     pub(crate) data: Option<PathBuf>,
@@ -61,6 +64,7 @@ impl Journal {
             asks_for_key: false,
             copy_before: None,
             server: None,
+            broken_off: false,
             pid_file: None,
             data: None,
             gtid: None,

@@ -21,6 +21,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// A copy of many terabytes; whether it goes on is shown all the time.
 const COPY_LIMIT: Duration = Duration::from_hours(24 * 14);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// `KILL` of a copy whose connection ends at that moment can hang `MySQL` 9.7 for good: it waits, with a lock, for a thread that waits for
+/// that lock, and lets nobody in any more. By then the copy has let go of that connection.
+const LETS_GO: Duration = Duration::from_secs(2);
 /// Where a server keeps its UUID, in its data.
 const UUID_FILE: &str = "auto.cnf";
 const UUID_ASIDE: &str = "auto.cnf.mmm-old";
@@ -88,7 +91,9 @@ impl Work {
         let Ok(mut own) = self.session().await else { return self.enter(journal, Phase::Start) };
         let process = self.process_of(&own).map(|process| (process.pid(), process.start_time()));
         let status = own.clone_status(QUICK).await.map_err(Trouble::broken)?;
-        if status.as_ref().is_some_and(mmm_mysql::CloneStatus::is_under_way) {
+        // A server that was killed in the middle of a copy calls that under way for ever.
+        let is_another = matches!((&process, &journal.server), (Some(now), Some(then)) if now != then);
+        if !is_another && status.as_ref().is_some_and(mmm_mysql::CloneStatus::is_under_way) {
             // Begun by an agent before this one: it goes on without anybody who waits for it.
             journal.server = process;
             return self.wait_for_copy(journal, own).await;
@@ -101,7 +106,7 @@ impl Work {
         if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
             own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
         }
-        journal.server = process;
+        (journal.server, journal.broken_off) = (process, false);
         journal.data.clone_from(&own.identity().datadir);
         journal.write(&self.path).map_err(Trouble::Broken)?;
         if let Some(data) = &journal.data {
@@ -114,28 +119,34 @@ impl Work {
             journal.from
         );
         let thread = own.connection_id();
-        let copied = {
-            let copying = own.clone_from(&donor.server, &donor.account, COPY_LIMIT);
-            tokio::pin!(copying);
-            let watching = self.watch_copy(journal);
-            tokio::select! {
-                copied = &mut copying => copied,
-                never = watching => match never {},
-                ended = self.end_for_another_writer(journal, thread) => {
-                    ended?;
-                    let text = "the copy of a writer that was lost does not end";
-                    timeout(STOP_LIMIT, copying).await.map_err(|_| Trouble::broken(text))?
-                }
+        let copying = own.clone_from(&donor.server, &donor.account, COPY_LIMIT);
+        tokio::pin!(copying);
+        let copied = tokio::select! {
+            copied = &mut copying => Some(copied),
+            never = self.watch_copy(journal) => match never {},
+            () = self.another_writer(journal) => {
+                tracing::warn!("'{}' is not the writer any more: its copy is broken off", journal.from);
+                timeout(LETS_GO, &mut copying).await.ok()
             }
         };
+        let copied = if let Some(copied) = copied {
+            copied
+        } else {
+            journal.broken_off = true;
+            journal.write(&self.path).map_err(Trouble::Broken)?;
+            self.break_off(thread).await?;
+            let text = "the copy of a writer that was lost does not end";
+            timeout(STOP_LIMIT, copying).await.map_err(|_| Trouble::broken(text))?
+        };
+        journal.broken_off = false;
         match copied {
             Ok(()) => self.enter(journal, Phase::Start),
             Err(error) => self.after_failure(journal, error).await,
         }
     }
 
-    /// A server goes on trying to reach the one that it copies for minutes, also when that will never be the writer again.
-    async fn end_for_another_writer(&self, journal: &Journal, thread: u64) -> Result<(), Trouble> {
+    /// Returns when the copy is to be that of another writer.
+    async fn another_writer(&self, journal: &Journal) {
         let mut asked = self.asked.clone();
         loop {
             if asked.changed().await.is_err() {
@@ -147,10 +158,13 @@ impl Work {
                 .as_ref()
                 .is_some_and(|(order, _)| order.id == journal.id && order.from != journal.from);
             if elsewhere {
-                break;
+                return;
             }
         }
-        tracing::warn!("'{}' is not the writer any more: its copy is broken off", journal.from);
+    }
+
+    /// A server goes on trying to reach the one that it copies for minutes, also when that will never be the writer again.
+    async fn break_off(&self, thread: u64) -> Result<(), Trouble> {
         let mut other = self.session().await.map_err(Trouble::broken)?;
         other.kill(thread, QUICK).await.map_err(Trouble::broken)?;
         other.close().await;

@@ -23,6 +23,9 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(5);
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Longer than that is told of in the log.
 const ENDS_SOON: Duration = Duration::from_mins(1);
+/// A server that was told to break its copy off, and says nothing for so long, hangs.
+const HANGS: Duration = Duration::from_secs(30);
+const NEITHER: &str = "its copy was broken off, and its server has ended and was not started again: start it (or set server_start_command), and it is copied anew";
 const SAID_MAX: usize = 300;
 
 impl Work {
@@ -66,10 +69,16 @@ impl Work {
         }
         let (began, mut is_told) = (Instant::now(), false);
         loop {
-            let ending = format!(
-                "the copy is whole; its server (process {pid}) has been ending for {} s, see its error log if that takes long",
-                began.elapsed().as_secs()
-            );
+            let passed = began.elapsed().as_secs();
+            let ending = if journal.broken_off {
+                format!(
+                    "its copy was broken off, and its server (process {pid}) has not answered for {passed} s"
+                )
+            } else {
+                format!(
+                    "the copy is whole; its server (process {pid}) has been ending for {passed} s, see its error log if that takes long"
+                )
+            };
             self.report(journal, RebuildStage::Working(ending.clone())).await;
             if timeout(ENDS_WITHIN, before.exited()).await.is_ok() {
                 return Ok(());
@@ -78,7 +87,16 @@ impl Work {
                 is_told = true;
                 tracing::error!("The rebuild of this host from '{}': {ending}", journal.from);
             }
-            let Ok(mut session) = self.session().await else { continue };
+            let mut session = match self.session().await {
+                Ok(session) => session,
+                Err(error) if error.is_timeout() && journal.broken_off && began.elapsed() >= HANGS => {
+                    // Its data are copied anew in any case.
+                    tracing::error!("The rebuild of this host from '{}': {ending}: killing it", journal.from);
+                    before.kill().map_err(Trouble::broken)?;
+                    continue;
+                }
+                Err(_) => continue,
+            };
             let status = session.clone_status(LOGIN_LIMIT).await.ok().flatten().unwrap_or_default();
             if !status.is_under_way() && !status.is_completed() {
                 self.enter(journal, Phase::Copy)?;
@@ -96,17 +114,20 @@ impl Work {
 
     async fn start_server(&self, journal: &Journal, first: bool) {
         let Some(command) = self.setup().server_start_command.clone() else {
+            let stage = if journal.broken_off {
+                RebuildStage::Working(NEITHER.to_owned())
+            } else {
+                RebuildStage::AwaitsServer
+            };
             if first {
-                tracing::error!(
-                    "The data of this host are copied, and its server was not started again: start it"
-                );
+                tracing::error!("The rebuild of this host from '{}': {stage}", journal.from);
             }
-            self.report(journal, RebuildStage::AwaitsServer).await;
+            self.report(journal, stage).await;
             return;
         };
         tracing::info!("Starting the server: {command}");
-        self.report(journal, RebuildStage::Working("the copy is whole; its server is started".to_owned()))
-            .await;
+        let copy = if journal.broken_off { "was broken off" } else { "is whole" };
+        self.report(journal, RebuildStage::Working(format!("the copy {copy}; its server is started"))).await;
         if let Err(why) = run(&command).await {
             let text =
                 format!("server_start_command failed: {why}. Start the server by hand, or mend the command");
