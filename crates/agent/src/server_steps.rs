@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mmm_core::following::Running;
-use mmm_core::{AgentEvent, HostName, LogPosition, Step, StepOutcome, Takeover, is_gtid_subset};
+use mmm_core::{AgentEvent, HostName, LogPosition, OrderId, Step, StepOutcome, Takeover, is_gtid_subset};
 use mmm_mysql::{
     Account, Coordinates, Endpoint, ErrorKind, Flavour, ReplicaStatus, ServerError, Session, ThreadState,
     WaitOutcome,
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::approach::Closeness;
 use crate::pace::Pace;
 use crate::salvage::{Salvage, SalvagePaths};
 use crate::setup::Setup;
@@ -43,6 +44,8 @@ pub(crate) struct ServerLane {
     pub(crate) setup: watch::Receiver<Arc<Setup>>,
     pub(crate) salvage: Salvage,
     pub(crate) tear: TearDesk,
+    /// What the last turn of an approach knew.
+    pub(crate) approaching: Option<(OrderId, Closeness)>,
     pace: Pace,
     session: Option<Session>,
     /// One that is being made.
@@ -68,6 +71,7 @@ impl ServerLane {
             events,
             salvage: Salvage::new(SalvagePaths::beside(&now.epoch_path)),
             tear: TearDesk::default(),
+            approaching: None,
             setup,
             pace: Pace::default(),
             session: None,
@@ -200,7 +204,7 @@ impl ServerLane {
             }
             Step::StopApplying => done(self.session().await?.stop_applying(STILL_LIMIT).await),
             Step::StartThreads(threads) => done(self.start_threads(*threads).await),
-            Step::Approach(_, reach) => self.approach(reach.as_deref()).await,
+            Step::Approach(order, reach) => self.approach(*order, reach.as_deref()).await,
             Step::Follow { source, start } => self.follow(source, *start).await,
             Step::LeaveGtid { since, start } => self.leave_gtid(since, *start).await,
             Step::GoPastTear { start } => self.go_past_tear(*start).await,

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::error::{LabError, Result};
+use crate::host::Program;
 use crate::lab::Lab;
 use crate::moment::Moment;
 
@@ -20,16 +21,21 @@ fn library() -> Option<&'static str> {
     LIBRARIES.into_iter().find(|path| Path::new(path).is_file())
 }
 
-/// What stands before a daemon's command line so that its wall clock can be moved.
-pub(crate) fn prefix() -> Result<Vec<String>> {
+/// What stands before a program's command line so that its wall clock can be moved: a daemon sees it at once, a server within a second.
+pub(crate) fn prefix(program: Program) -> Result<Vec<String>> {
     let library =
         library().ok_or(LabError::MissingPackage { program: "libfaketime", package: "faketime" })?;
     let mut words = vec!["env".to_owned(), format!("LD_PRELOAD={library}")];
-    // The offset is looked up at every call, files keep their true times, and only the wall clock is moved.
+    // A server asks for the time so often that looking up the offset each time would make it a slow one.
+    let looked_up = match program {
+        Program::Server => "FAKETIME_CACHE_DURATION=1",
+        Program::Agent | Program::Monitor => "FAKETIME_NO_CACHE=1",
+    };
+    // Files keep their true times, and only the wall clock is moved.
     words.extend(
         [
             &format!("FAKETIME_TIMESTAMP_FILE={FILE}"),
-            "FAKETIME_NO_CACHE=1",
+            looked_up,
             "NO_FAKE_STAT=1",
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
             "DONT_FAKE_MONOTONIC=1",

@@ -24,7 +24,7 @@ impl Lab {
             Program::Server => state.movable_server_clocks,
             Program::Agent | Program::Monitor => state.movable_clocks,
         };
-        let mut argv = if moves { clock::prefix()? } else { Vec::new() };
+        let mut argv = if moves { clock::prefix(program)? } else { Vec::new() };
         match program {
             Program::Server => {
                 argv.push(self.software.server().to_string_lossy().into_owned());
