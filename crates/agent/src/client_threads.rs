@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mmm_mysql::{Flavour, ServerError, Session};
-use tokio::time::Instant;
+use mmm_mysql::{ClientThread, Flavour, ServerError, Session};
+use tokio::time::{Instant, sleep};
 
 /// A single statement that needs no lock.
 const QUICK: Duration = Duration::from_secs(2);
 
 /// Clients that are named in the log; of more only the number is told.
 const NAMES_MAX: usize = 20;
+
+/// How long a client that was ended in its `SLEEP()` may take to wake up before the next one is ended.
+const WAKING: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(1);
 
 const ER_KILL_DENIED: u16 = 1095;
 
@@ -47,7 +51,11 @@ pub(crate) async fn end_client_threads(
     let threads = session.client_threads(&own, QUICK.min(limit)).await?;
     let of = threads.len();
     let mut ended = Ended { done: 0, spared: 0, of, names: Vec::new(), ids: BTreeSet::new() };
+    let mut waking = None;
     for thread in threads {
+        if let Some(id) = waking.take_if(|_| thread.sleeps()) {
+            wait_until_gone(session, &own, id, until).await?;
+        }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -55,6 +63,9 @@ pub(crate) async fn end_client_threads(
         match session.kill(thread.id, QUICK.min(left)).await {
             Ok(()) => {
                 ended.done += 1;
+                if wakes_slowly(session, &thread) {
+                    waking = Some(thread.id);
+                }
                 ended.ids.insert(thread.id);
                 if ended.names.len() < NAMES_MAX {
                     ended.names.push(format!("{} of '{}' from {}", thread.id, thread.user, thread.host));
@@ -72,6 +83,27 @@ pub(crate) async fn end_client_threads(
         }
     }
     Ok(ended)
+}
+
+/// On `MariaDB` all who sleep share a mutex. `KILL` of one while the one before is waking up holds a lock that the woken one waits for
+/// with that mutex in its hands, and `KILL` waits for the mutex: for 2 s, then it gives up. Seen in 4 of 160 moves past two who slept.
+fn wakes_slowly(session: &Session, thread: &ClientThread) -> bool {
+    thread.sleeps() && session.identity().flavour == Flavour::MariaDb
+}
+
+async fn wait_until_gone(
+    session: &mut Session,
+    own: &[&str],
+    id: u64,
+    until: Instant,
+) -> Result<(), ServerError> {
+    let until = until.min(Instant::now() + WAKING);
+    while Instant::now() < until
+        && session.client_threads(own, QUICK).await?.iter().any(|thread| thread.id == id)
+    {
+        sleep(POLL).await;
+    }
+    Ok(())
 }
 
 /// On `MySQL` the accounts of administrators are out of our reach. `super_read_only` holds them back as well, so that

@@ -35,6 +35,11 @@ impl ClientThread {
         })
     }
 
+    /// Whether it runs `SLEEP()`.
+    pub fn sleeps(&self) -> bool {
+        self.state == "User sleep"
+    }
+
     /// Whether this is a client's connection and not one that keeps the server or its replicas going. Somebody who is
     /// still logging in is no client yet; the next look shows him under his name.
     pub(crate) fn is_client(&self) -> bool {

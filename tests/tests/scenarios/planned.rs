@@ -129,6 +129,23 @@ fn a_planned_move_past_an_open_transaction_and_a_long_read() {
     moves_past_open_transactions_and_reads("planned_past", Flavour::MariaDb1011);
 }
 
+/// On `MariaDB` they share a mutex, and ending one while another wakes up takes 2 s.
+#[test]
+fn a_planned_move_past_many_that_sleep() {
+    let (lab, probe) = cluster("planned_sleep", Flavour::MariaDb1011);
+    thread::scope(|scope| {
+        for seconds in 30..54 {
+            client(scope, &lab, "SELECT 1", seconds);
+        }
+        let at = Moment::now();
+        lab.tell(&["move_role", "writer", M2]);
+        probe.wait_write_by(ID2, at, SOON).unwrap();
+        let gap = lab.judge_clean(&probe).gap_after(at).unwrap().length();
+        eprintln!("planned_sleep: write gap {gap:?}");
+        assert!(gap < Duration::from_secs(1), "{gap:?}");
+    });
+}
+
 #[test]
 fn mysql_9_7_moves_past_an_open_transaction_and_a_long_read() {
     moves_past_open_transactions_and_reads("planned_past97", Flavour::MySql97);

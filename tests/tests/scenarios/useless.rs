@@ -231,6 +231,8 @@ fn delayed(builder: Builder) {
     let lab = cluster(builder.movable_server_clocks(), "show");
     expect_delay(&lab, "a delay of nearly nothing", |ms| ms < 500);
     lab.set_clock(M2, 40).unwrap();
+    // The server sees it within a second, and an agent compares the clocks at its start.
+    std::thread::sleep(Duration::from_secs(2));
     lab.kill(M2, Program::Agent).unwrap();
     lab.start(M2, Program::Agent).unwrap();
     std::thread::sleep(Duration::from_secs(3));
