@@ -1,4 +1,5 @@
-//! Decides when the parent stands in for a worker that can't fence: no word from any worker, and a lease that is over.
+//! Decides when the parent stands in for a worker that can't fence: no word from any worker, and a lease that is over. Who spoke just
+//! before the lease ended has to speak again then: the next writer does not wait for long.
 //!
 //! It does so once for each silence, and again only while an address is still there.
 
@@ -16,6 +17,9 @@ use crate::setup::Setup;
 
 /// A worker that was heard of within this time fences by itself.
 pub(crate) const AWAY_AFTER: Duration = Duration::from_secs(1);
+/// One that was not heard of since the lease ended has this time only. Less than what the monitor adds to a lease before it grants
+/// the next one, and the server has to be read-only by then.
+const LAST_WORD: Duration = Duration::from_millis(200);
 /// Pause before the parent looks whether an address is still there.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -91,14 +95,21 @@ impl<H: Hands> StandIn<H> {
         {
             self.deal_with_server(&lease, pid_file);
         }
-        if silence < AWAY_AFTER {
+        // The file is looked at only when the worker is slow.
+        let over = if silence < LAST_WORD { None } else { self.over() };
+        let is_away = silence >= AWAY_AFTER
+            || over.as_ref().is_some_and(|lease| {
+                let over_for = self.over_for(lease);
+                over_for >= LAST_WORD && silence > over_for
+            });
+        if !is_away {
             // A fencing that is under way ends first.
             if matches!(self.stage, Stage::Fenced { .. }) {
                 self.stage = Stage::Watching;
             }
             return;
         }
-        if self.over().is_none() {
+        if over.is_none() {
             return;
         }
         match self.stage {
@@ -128,6 +139,12 @@ impl<H: Hands> StandIn<H> {
         let ends = lease.ends?;
         // A clock that can't be read is no reason to go on writing.
         (self.hands.uptime().is_none_or(|now| now >= ends)).then_some(lease)
+    }
+
+    /// For how long it has been over; nothing where the clock can't be read.
+    fn over_for(&self, lease: &LeaseOnDisk) -> Duration {
+        let (now, ends) = (self.hands.uptime().unwrap_or_default(), lease.ends.unwrap_or_default());
+        now.saturating_sub(ends)
     }
 
     fn begin(&mut self, only_if_address_is_left: bool) {

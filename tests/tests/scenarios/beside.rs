@@ -252,6 +252,10 @@ fn killed_in_turn(name: &str, flavour: Flavour) {
     assert!(flapping.contains(writer) && flapping.contains(&format!("set_online {writer}")), "{flapping}");
     // It is not let in by a second failure either: nobody follows, and that is said.
     let holder = other(writer);
+    // A server that has not reached the writer since it was started would not be proven to have all, rightly.
+    lab.wait_replicating(writer, SOON).unwrap();
+    lab.wait_show("the hold ended", SOON, |show| !show.text.contains("is held until")).unwrap();
+    thread::sleep(Duration::from_secs(1));
     let killed = lab.kill(holder, Program::Server).unwrap();
     thread::sleep(Duration::from_secs(3));
     assert!(lab.is_read_only(writer).unwrap());

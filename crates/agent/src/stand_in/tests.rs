@@ -116,6 +116,20 @@ async fn a_lease_that_is_over_already_waits_only_for_the_workers_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_falls_silent_just_before_the_lease_ends_is_not_waited_for_any_longer() {
+    for heard in [4_300, 4_950] {
+        let mut stand_in = StandIn::new(Host::new(Some(lease_until(5))));
+        look_until(&mut stand_in, 8_000, 0..heard).await;
+        let first = deeds(&stand_in)[0];
+        assert!(matches!(first, (Deed::Fence, 5200..=5300)), "{first:?}");
+    }
+    let mut stand_in = StandIn::new(Host::new(Some(lease_until(5))));
+    look_until(&mut stand_in, 8_000, 0..5_110).await;
+    let first = deeds(&stand_in)[0];
+    assert!(matches!(first, (Deed::Fence, 6100..=6300)), "it closes by itself: {first:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_an_address_is_still_there_the_host_is_fenced_again_until_the_worker_is_back() {
     let host = Host::new(Some(lease_until(0)));
     *host.address_is_left.lock().unwrap() = true;
