@@ -28,6 +28,12 @@ fn cluster(builder: Builder, policy: &str) -> Cluster {
     lab.own_disk(M1).unwrap();
     lab.wait_replicated(M1, M2, SOON).unwrap();
     lab.start_daemons().unwrap();
+    let show = lab.wait_show("a writer", SOON, |show| show.holder(WRITER).is_some()).unwrap();
+    if show.holder(WRITER) != Some(M1) {
+        // Its server has only just been started on the new disk, and may be too slow yet for the monitor's first look.
+        lab.wait_covered(SOON).unwrap();
+        lab.tell(&["move_role", "writer", M1]);
+    }
     lab.expect_pair(M1);
     lab.wait_covered(SOON).unwrap();
     lab
