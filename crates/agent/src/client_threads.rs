@@ -97,10 +97,14 @@ async fn wait_until_gone(
     id: u64,
     until: Instant,
 ) -> Result<(), ServerError> {
-    let until = until.min(Instant::now() + WAKING);
-    while Instant::now() < until
-        && session.client_threads(own, QUICK).await?.iter().any(|thread| thread.id == id)
-    {
+    let awake_by = until.min(Instant::now() + WAKING);
+    while Instant::now() < awake_by {
+        // The statement's own limit is the step's: one that ran out would cost the session.
+        let left = until.saturating_duration_since(Instant::now());
+        let threads = session.client_threads(own, QUICK.min(left)).await?;
+        if !threads.iter().any(|thread| thread.id == id) {
+            break;
+        }
         sleep(POLL).await;
     }
     Ok(())
