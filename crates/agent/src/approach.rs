@@ -148,6 +148,7 @@ mod tests {
             source_server_id: 1,
             received: at(received),
             applied: at(applied),
+            misnamed: false,
             sql_state: String::new(),
             delay_seconds: Some(1),
             io_error: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mmm_core::following::{
     Applied, How, Junction, Running, ServerAddress, ServerIdentity, Source, Stand, Verdict, judge,
 };
-use mmm_core::{LogPosition, ReplicaView, StepOutcome, Takeover, Unreached};
+use mmm_core::{AtTear, LogPosition, ReplicaView, StepOutcome, Takeover, Unreached};
 use mmm_mysql::{
     Channel, Coordinates, GtidState, GtidUse, Identity, ReplicaStatus, Repoint, ServerError, StartAt,
     ThreadState,
@@ -42,7 +42,10 @@ pub(crate) fn replica_view(channel: &Channel, gtid: &GtidState, without_gtid: bo
         slave_pos: progress(&gtid.binlog_state, &gtid.slave_pos),
         unreached: unreached(&channel.status),
         applier_error: applier_error(&channel.status),
-        stopped_at: stopped_at(channel),
+        tear: match stopped_at(channel) {
+            Some(place) => Some(AtTear::Stopped(place)),
+            None => channel.status.misnamed.then_some(AtTear::Misnamed),
+        },
     }
 }
 
@@ -180,8 +183,16 @@ impl ServerLane {
     }
 
     async fn look(&mut self) -> Result<Option<(Channel, Stand)>, ServerError> {
+        self.look_again(None).await
+    }
+
+    /// After a look of a moment ago.
+    async fn look_again(&mut self, seen: Option<&Channel>) -> Result<Option<(Channel, Stand)>, ServerError> {
         let session = self.session().await?;
-        let Some(channel) = session.channel(QUICK).await? else { return Ok(None) };
+        let Some(mut channel) = session.channel(QUICK).await? else { return Ok(None) };
+        if let Some(seen) = seen {
+            channel.status.name_as(&seen.status);
+        }
         let gtid = session.gtid_state(QUICK).await?;
         let stand = stand(session.identity(), &channel, &gtid);
         Ok(Some((channel, stand)))
@@ -194,7 +205,7 @@ impl ServerLane {
     ) -> Result<StepOutcome, ServerError> {
         let until = Instant::now() + TURN;
         loop {
-            let Some((_, stand)) = self.look().await? else {
+            let Some((seen, stand)) = self.look().await? else {
                 return Ok(StepOutcome::Failed("its replication is not set up".to_owned()));
             };
             // Started since the mind looked last, perhaps.
@@ -204,7 +215,7 @@ impl ServerLane {
                     self.start_threads(start).await?;
                     return Ok(StepOutcome::Done);
                 }
-                Verdict::Repoint(_) => return self.stop_and_repoint(source, start).await,
+                Verdict::Repoint(_) => return self.stop_and_repoint(source, start, &seen).await,
                 Verdict::Wait(what) => StepOutcome::NotYet(what),
                 Verdict::Refuse(why) => StepOutcome::Refused(why),
             };
@@ -228,9 +239,10 @@ impl ServerLane {
         &mut self,
         source: &Source,
         start: Running,
+        seen: &Channel,
     ) -> Result<StepOutcome, ServerError> {
         self.stop_replication().await?;
-        let Some((before, stand)) = self.look().await? else {
+        let Some((before, stand)) = self.look_again(Some(seen)).await? else {
             return Ok(StepOutcome::Failed("its replication is not set up any more".to_owned()));
         };
         match judge(source, &stand) {

@@ -185,6 +185,7 @@ mod tests {
             source_server_id: 12,
             received: at(received),
             applied: at(applied),
+            misnamed: false,
             sql_state: "Waiting for dependent transaction to commit".into(),
             delay_seconds: None,
             io_error: None,

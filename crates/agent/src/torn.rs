@@ -9,19 +9,21 @@ use std::time::Duration;
 
 use mmm_core::following::{Passing, Running, TearAnswer, TearRequest, TornPlace, judge_torn};
 use mmm_core::{HostName, LogPosition, StepOutcome};
-use mmm_mysql::{Channel, Coordinates, ServerError, StartAt};
+use mmm_mysql::{Channel, Coordinates, GtidUse, ReplicaStatus, ServerError, StartAt, ThreadState};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::following::stopped_at;
 use crate::peer_calls::open_session;
-use crate::server_steps::{QUICK, REPLICATION_LIMIT, ServerLane};
+use crate::server_steps::{POLL, QUICK, REPLICATION_LIMIT, ServerLane};
 use crate::setup::Setup;
 
 /// The other agent reads a part of one file for it.
 const ASK_LIMIT: Duration = Duration::from_secs(20);
 const GREET_LIMIT: Duration = Duration::from_secs(2);
+/// What had been received when receiving stopped is mostly applied within milliseconds.
+const REST_LIMIT: Duration = Duration::from_millis(500);
 /// An answer that is there at once spares a turn.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
@@ -95,6 +97,9 @@ fn source_of<'a>(setup: &'a Setup, channel: &Channel) -> Option<&'a HostName> {
 impl ServerLane {
     pub(crate) async fn go_past_tear(&mut self, start: Running) -> Result<StepOutcome, ServerError> {
         let channel = self.session().await?.channel(QUICK).await?;
+        if channel.as_ref().is_some_and(|channel| channel.status.misnamed) {
+            return self.name_file(start).await;
+        }
         let Some((place, channel)) = channel.and_then(|channel| Some((place_of(&channel)?, channel))) else {
             self.start_threads(start).await?;
             return Ok(StepOutcome::Done);
@@ -125,6 +130,47 @@ impl ServerLane {
         );
         self.go_on_at(next, &place, start).await?;
         Ok(StepOutcome::Done)
+    }
+
+    /// Tells the server to go on where it is, so that it has the name of the file that it is in. What it would do with the other one
+    /// after a crash, or anybody who points it there, is to apply the same transactions twice.
+    async fn name_file(&mut self, start: Running) -> Result<StepOutcome, ServerError> {
+        self.session().await?.stop_receiving(REPLICATION_LIMIT).await?;
+        let seen = self.see_it_rest().await?;
+        self.stop_replication().await?;
+        let session = self.session().await?;
+        let mut stopped = session.channel(QUICK).await?;
+        if let (Some(stopped), Some(seen)) = (&mut stopped, &seen) {
+            stopped.status.name_as(seen);
+        }
+        let Some(channel) = stopped.filter(|stopped| stopped.status.misnamed) else {
+            self.start_threads(start).await?;
+            return Ok(StepOutcome::NotYet("what it has received is not applied yet".to_owned()));
+        };
+        // By GTID a server whose threads stood still asks for its place anew.
+        if let Some(place) = channel.status.applied.clone().filter(|_| channel.gtid == GtidUse::No) {
+            session.replicate_at(&StartAt::Log(place.clone()), REPLICATION_LIMIT).await?;
+            tracing::info!(
+                "The log of {} ends in the middle of a transaction, and the server went on giving the name of that file: it goes on at {place}",
+                channel.status.source_host
+            );
+        }
+        self.start_threads(start).await?;
+        Ok(StepOutcome::Done)
+    }
+
+    /// Nothing is received any more.
+    async fn see_it_rest(&mut self) -> Result<Option<ReplicaStatus>, ServerError> {
+        let until = Instant::now() + REST_LIMIT;
+        loop {
+            let status = self.session().await?.replica_status(QUICK).await?;
+            let may_rest =
+                status.as_ref().is_some_and(|status| !status.misnamed && status.sql == ThreadState::Yes);
+            if !may_rest || Instant::now() >= until {
+                return Ok(status);
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// What has changed by the time when the threads stand still is looked at anew.

@@ -24,8 +24,8 @@ pub mod survey;
 mod write_path;
 
 pub use agent::{
-    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, Fencing, FollowingMemory, HeldAddress,
-    Lane, Lifetime, LineAnswer, LineRequest, ReplicaView, Step, StepOutcome, Unreached,
+    AgentAction, AgentEvent, AgentMemory, AgentMind, AgentSettings, AtTear, Fencing, FollowingMemory,
+    HeldAddress, Lane, Lifetime, LineAnswer, LineRequest, ReplicaView, Step, StepOutcome, Unreached,
 };
 pub use check::{Check, CheckKind, Turn, Verdict};
 pub use cluster::{

@@ -111,6 +111,8 @@ pub struct ReplicaStatus {
     pub received: Option<Coordinates>,
     /// How far it has been applied.
     pub applied: Option<Coordinates>,
+    /// The server itself says it with the name of an earlier file, see [`Self::name_applied`].
+    pub misnamed: bool,
     /// What the applying thread says that it does.
     pub sql_state: String,
     /// Means nothing without `io`: a dead link shows 0 or nothing for a while.
@@ -132,7 +134,7 @@ impl ReplicaStatus {
             Some((number, text(&[message])))
         };
         let using_gtid = record.text(&["Using_Gtid"]).is_some_and(|value| !value.eq_ignore_ascii_case("No"));
-        Self {
+        let mut status = Self {
             io: ThreadState::parse(record.text(&["Replica_IO_Running", "Slave_IO_Running"])),
             sql: ThreadState::parse(record.text(&["Replica_SQL_Running", "Slave_SQL_Running"])),
             source_host: text(&["Source_Host", "Master_Host"]),
@@ -152,6 +154,7 @@ impl ReplicaStatus {
                 &["Relay_Source_Log_File", "Relay_Master_Log_File"],
                 &["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"],
             ),
+            misnamed: false,
             sql_state: text(&["Replica_SQL_Running_State", "Slave_SQL_Running_State"]),
             delay_seconds: record.number(&["Seconds_Behind_Source", "Seconds_Behind_Master"]),
             io_error: error("Last_IO_Errno", "Last_IO_Error"),
@@ -165,6 +168,34 @@ impl ReplicaStatus {
                 None => record.text(&["Gtid_IO_Pos"]).filter(|_| using_gtid).map(compact),
             },
             uses_gtid: using_gtid || record.number(&["Auto_Position"]) == Some(1),
+        };
+        status.name_applied();
+        status
+    }
+
+    /// Where a log file ends behind the first event of a transaction, as a full disk leaves it, `MariaDB` takes the next file for a part
+    /// of that transaction and does not note its name: until the file after that it says what it has applied with the right
+    /// position and the name of the torn file. (Seen on 10.11.)
+    ///
+    /// An applier that has read everything is not in an earlier file. One that has not, or is stopped, may well be, and at the same
+    /// position: logs whose transactions are all alike have the same positions in each file.
+    fn name_applied(&mut self) {
+        let (Some(received), Some(applied)) = (&self.received, &self.applied) else { return };
+        let is_other_file = received.file != applied.file && !applied.file.is_empty();
+        let is_behind = received.pos == applied.pos && received.reaches(applied);
+        let is_mariadb = self.gtid_sets.is_none();
+        if is_mariadb && is_other_file && is_behind && self.applier_is_idle() {
+            self.misnamed = true;
+            self.applied.clone_from(&self.received);
+        }
+    }
+
+    /// Takes over what was known a moment ago, if nothing has moved since: an applier that is stopped does not show it.
+    pub fn name_as(&mut self, seen: &Self) {
+        let pos = |place: &Option<Coordinates>| place.as_ref().map(|place| place.pos);
+        if seen.misnamed && self.received == seen.received && pos(&self.applied) == pos(&seen.applied) {
+            self.misnamed = true;
+            self.applied.clone_from(&seen.applied);
         }
     }
 
@@ -263,6 +294,53 @@ mod tests {
         assert!(status.uses_gtid);
         assert_eq!(status.received_gtids.as_deref(), Some("0-13-45,1-13-2"));
         assert!(!status.has_applied_all_received());
+    }
+
+    /// With the names of two files, two positions, and what the applier does.
+    fn by_place(received: (&str, &str), applied: (&str, &str), (runs, does): (&str, &str)) -> ReplicaStatus {
+        ReplicaStatus::from_record(&Record::of(&[
+            ("Master_Log_File", Some(received.0)),
+            ("Read_Master_Log_Pos", Some(received.1)),
+            ("Relay_Master_Log_File", Some(applied.0)),
+            ("Exec_Master_Log_Pos", Some(applied.1)),
+            ("Slave_SQL_Running", Some(runs)),
+            ("Slave_SQL_Running_State", Some(does)),
+        ]))
+    }
+
+    const IDLE: (&str, &str) = ("Yes", "Slave has read all relay log; waiting for more updates");
+
+    #[test]
+    fn only_an_applier_with_nothing_left_is_known_to_be_in_the_file_that_is_received() {
+        let applied =
+            |status: &ReplicaStatus| (status.misnamed, status.applied.as_ref().unwrap().to_string());
+        let (torn, next) = (("bin.000002", "328"), ("bin.000003", "328"));
+        assert_eq!(applied(&by_place(next, torn, IDLE)), (true, "bin.000003:328".to_owned()));
+        for (received, doing) in [
+            (next, ("Yes", "Reading event from the relay log")),
+            (next, ("No", "")),
+            (("bin.000003", "900"), IDLE),
+            (("bin.000001", "328"), IDLE),
+            (torn, IDLE),
+        ] {
+            let status = by_place(received, torn, doing);
+            assert_eq!(applied(&status), (false, "bin.000002:328".to_owned()), "{received:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_known_is_known_while_nothing_moves() {
+        let (torn, next, stopped) = (("bin.000002", "328"), ("bin.000003", "328"), ("No", ""));
+        let seen = by_place(next, torn, IDLE);
+        let named = |mut status: ReplicaStatus, seen: &ReplicaStatus| {
+            status.name_as(seen);
+            status.applied.unwrap().to_string()
+        };
+        assert_eq!(named(by_place(next, torn, stopped), &seen), "bin.000003:328");
+        let moved = ("bin.000003", "900");
+        assert_eq!(named(by_place(moved, torn, stopped), &seen), "bin.000002:328");
+        assert_eq!(named(by_place(next, ("bin.000002", "400"), stopped), &seen), "bin.000002:400");
+        assert_eq!(named(by_place(next, torn, stopped), &by_place(next, torn, stopped)), "bin.000002:328");
     }
 
     #[test]

@@ -488,7 +488,7 @@ impl World {
             slave_pos: String::new(),
             unreached: None,
             applier_error: None,
-            stopped_at: None,
+            tear: None,
         };
         let asked = host.clock.read(asked);
         if view.connected

@@ -3,13 +3,20 @@
 
 use std::time::Duration;
 
-use mmm_lab::{Builder, CLIENT, Flavour, M1, M2, Moment, Program, Tolerance, wait_for};
+use mmm_lab::{Builder, CLIENT, Clients, Flavour, Load, M1, M2, Moment, Program, Tolerance, wait_for};
 
 use crate::cluster::{Cluster, ID1, ID2, SOON, quick};
 
 const LOGS: &str = "/var/lib/mysql";
+/// What each file begins with.
+const MAGIC: usize = 4;
+/// Of the file system that the log is on.
+const BLOCK: u64 = 4096;
 /// What an agent says of an end that was torn.
 const TORN: &str = "in the middle of an event";
+
+/// And of a file whose name is not noted.
+const MISNAMED: &str = "went on giving the name of that file";
 
 fn cluster(builder: Builder) -> Cluster {
     let lab = Cluster::make(builder.without_daemons());
@@ -26,12 +33,15 @@ fn is_mysql(lab: &Cluster) -> bool {
     lab.sql(M1, "SELECT VERSION()").unwrap().value().is_some_and(|version| !version.contains("MariaDB"))
 }
 
-/// The server dies with a large transaction in its log for whose end there was no room. Another one comes through with what is left.
-fn die_on_a_full_disk(lab: &Cluster) -> Moment {
+/// A large transaction.
+const LARGE: &str = "REPLACE INTO lab.big VALUES (1, REPEAT('x', 900000))";
+
+/// The server dies with a transaction in its log for whose end there was no room. Another one comes through with what is left.
+fn die_on_a_full_disk(lab: &Cluster, transaction: &str) -> Moment {
     let client = if is_mysql(lab) { "mysql" } else { "mariadb" };
     lab.fill_data_disk(M1).unwrap();
-    let script = "\"$0\" --no-defaults -h 192.168.8.30 -uprobe -pprobe -e \"REPLACE INTO lab.big VALUES (1, REPEAT('x', 900000))\"";
-    let mut writer = lab.command(CLIENT, &["sh", "-c", script, client]).unwrap().spawn().unwrap();
+    let script = format!("\"$0\" --no-defaults -h 192.168.8.30 -uprobe -pprobe -e \"{transaction}\"");
+    let mut writer = lab.command(CLIENT, &["sh", "-c", &script, client]).unwrap().spawn().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     let killed = lab.kill(M1, Program::Server).unwrap();
     writer.wait().unwrap();
@@ -45,12 +55,43 @@ fn told(lab: &Cluster, host: &str) -> String {
     log.lines().filter(|line| line.contains(TORN)).collect::<Vec<_>>().join("\n")
 }
 
+/// Whoever points it there by hand, or the server itself after a crash, goes by what it says.
+fn expect_right_name(lab: &Cluster) {
+    wait_for("the name of the file that is received for what is applied", SOON, || {
+        let status =
+            lab.sql(M2, if is_mysql(lab) { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" }).unwrap();
+        let either = |names: [&str; 2]| names.iter().find_map(|name| status.get(name)).map(str::to_owned);
+        let received = either(["Master_Log_File", "Source_Log_File"]);
+        let applied = either(["Relay_Master_Log_File", "Relay_Source_Log_File"]);
+        if received == applied { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .unwrap();
+}
+
+fn log_of(lab: &Cluster) -> (String, u64) {
+    let status = lab.sql(M1, "SHOW MASTER STATUS").unwrap();
+    let position = status.get("Position").unwrap().parse().unwrap();
+    (format!("{LOGS}/{}", status.get("File").unwrap()), position)
+}
+
+/// Where the events of a log file end, and whether a part of one follows. How much room there was decides where a full disk tears a
+/// log: seldom between two events.
+fn events_of(lab: &Cluster, file: &str) -> (Vec<u64>, bool) {
+    let bytes = lab.read_file(M1, file).unwrap();
+    let mut ends = Vec::new();
+    let mut begins = MAGIC;
+    while let Some(size) = bytes.get(begins + 9..begins + 13) {
+        begins += u32::from_le_bytes(size.try_into().unwrap()) as usize;
+        if begins > bytes.len() {
+            return (ends, true);
+        }
+        ends.push(begins as u64);
+    }
+    (ends, begins < bytes.len())
+}
+
 /// The old writer comes back, both follow each other, and the role can go back and forth.
-fn goes_on(builder: Builder, is_torn: bool) {
-    let lab = cluster(builder);
-    let clients = lab.start_clients(&mmm_lab::Load::default()).unwrap();
-    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
-    let killed = die_on_a_full_disk(&lab);
+fn comes_back(lab: &Cluster, clients: &Clients, killed: Moment, is_torn: bool) {
     clients.wait_by(ID2, killed, SOON).unwrap();
     lab.start(M1, Program::Server).unwrap();
     lab.expect_pair(M2);
@@ -59,32 +100,90 @@ fn goes_on(builder: Builder, is_torn: bool) {
         lab.wait_log(M2, Program::Agent, TORN, SOON).unwrap();
     }
     lab.wait_replicating(M2, SOON).unwrap();
-    eprintln!("{}", told(&lab, M2));
-    assert_eq!(!told(&lab, M2).is_empty(), is_torn);
-    let moved = Moment::now();
-    lab.tell(&["move_role", "writer", M1]);
-    clients.wait_by(ID1, moved, SOON).unwrap();
-    lab.expect_pair(M1);
+    eprintln!("{}", told(lab, M2));
+    assert_eq!(!told(lab, M2).is_empty(), is_torn);
+    for (host, id) in [(M1, ID1), (M2, ID2)] {
+        let moved = Moment::now();
+        lab.tell(&["move_role", "writer", host]);
+        clients.wait_by(id, moved, SOON).unwrap();
+        lab.expect_pair(host);
+    }
     clients.stop().unwrap();
+    expect_right_name(lab);
     let judgement = lab.judge_clients(&[M1, M2], Tolerance::NothingLost, SOON).unwrap();
     assert!(judgement.is_clean() && judgement.differences.is_empty(), "{judgement}");
-    lab.expect_identical(M1, &[M2]);
+    lab.expect_identical(M2, &[M1]);
+}
+
+fn goes_on(builder: Builder) {
+    let lab = cluster(builder);
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
+    let killed = die_on_a_full_disk(&lab, LARGE);
+    comes_back(&lab, &clients, killed, false);
 }
 
 #[test]
 fn replication_by_place_goes_on_behind_a_torn_end_with_everything() {
-    goes_on(quick("torn_place"), true);
+    let lab = cluster(quick("torn_place"));
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
+    let (file, _) = log_of(&lab);
+    let killed = die_on_a_full_disk(&lab, LARGE);
+    let (_, is_torn) = events_of(&lab, &file);
+    comes_back(&lab, &clients, killed, is_torn);
+}
+
+/// So many events of a transaction are all there is of it: the server that receives them is told nothing of a tear. `MariaDB` then
+/// may go on giving the name of the torn file for what it has applied of the next one.
+fn goes_on_behind(builder: Builder, events: usize) -> Cluster {
+    let lab = cluster(builder);
+    lab.sql(M1, "CREATE TABLE lab.few (id INT AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB").unwrap();
+    let (file, begins) = loop {
+        let (file, position) = log_of(&lab);
+        // The transaction begins in the block that the file has, and does not end there.
+        if (BLOCK - 2_000..BLOCK - 500).contains(&(position % BLOCK)) {
+            break (file, position);
+        }
+        lab.sql(M1, "INSERT INTO lab.few VALUES ()").unwrap();
+    };
+    lab.wait_replicated(M1, M2, SOON).unwrap();
+    let transaction = format!("BEGIN; {} COMMIT", "INSERT INTO lab.few VALUES (); ".repeat(40));
+    let killed = die_on_a_full_disk(&lab, &transaction);
+    let (ends, is_torn) = events_of(&lab, &file);
+    let ends: Vec<u64> = ends.into_iter().skip_while(|end| *end <= begins).collect();
+    assert!(is_torn, "{ends:?}");
+    lab.truncate_file(M1, &file, ends[events - 1]).unwrap();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    comes_back(&lab, &clients, killed, false);
+    lab
+}
+
+#[test]
+fn replication_by_place_goes_on_behind_the_first_event_of_a_transaction() {
+    let lab = goes_on_behind(quick("torn_first"), 1);
+    assert!(lab.log(M2, Program::Agent).unwrap().contains(MISNAMED));
+}
+
+#[test]
+fn replication_by_place_goes_on_behind_half_a_transaction() {
+    goes_on_behind(quick("torn_half"), 7);
+}
+
+#[test]
+fn replication_by_gtid_goes_on_behind_the_first_event_of_a_transaction() {
+    goes_on_behind(quick("torn_first_gtid").gtid(), 1);
 }
 
 #[test]
 fn replication_by_gtid_finds_its_way_past_a_torn_end_itself() {
-    goes_on(quick("torn_gtid").gtid(), false);
+    goes_on(quick("torn_gtid").gtid());
 }
 
 #[test]
 fn mysql_9_7_cuts_a_torn_end_off_itself() {
     let without = quick("torn_my").server(Flavour::MySql97).server_line("gtid_mode = OFF");
-    goes_on(without.server_line("enforce_gtid_consistency = OFF"), false);
+    goes_on(without.server_line("enforce_gtid_consistency = OFF"));
 }
 
 /// Whole transactions that were in the file, and that the other master has never received, are gone with its end.

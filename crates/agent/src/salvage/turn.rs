@@ -33,9 +33,13 @@ impl Turn {
                 return Ok(Some((Self::Receiver(at), channel, made)));
             }
         }
+        let seen = session.replica_status(QUICK).await?;
         // Where several threads apply, the place is written down now and then only, and when they stop.
         session.stop_replication(REPLICATION_LIMIT).await?;
-        let Some(channel) = session.channel(QUICK).await? else { return Ok(None) };
+        let Some(mut channel) = session.channel(QUICK).await? else { return Ok(None) };
+        if let Some(seen) = seen {
+            channel.status.name_as(&seen);
+        }
         let journal = journal(&channel);
         let at = journal.start_at(channel.status.applied.clone());
         Ok(at.map(|at| (Self::Both(at), channel, journal)))

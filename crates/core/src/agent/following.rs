@@ -42,8 +42,17 @@ pub struct ReplicaView {
     pub unreached: Option<Unreached>,
     /// Why nothing is applied, where that ended with an error.
     pub applier_error: Option<String>,
-    /// How far its receiver had come when its source told it that its log can't be read on.
-    pub stopped_at: Option<LogPosition>,
+    /// What an end of its source's log that was torn has done to it.
+    pub tear: Option<AtTear>,
+}
+
+/// A replica that does not get over a torn end by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AtTear {
+    /// Its receiver had come so far when its source told it that its log can't be read on.
+    Stopped(LogPosition),
+    /// It has gone on, and its server says what it has applied with the name of the torn file.
+    Misnamed,
 }
 
 /// What came of the last attempt of a replica to reach its source.

@@ -25,7 +25,7 @@ mod writes;
 mod tests;
 
 pub use event::{AgentAction, AgentEvent};
-pub use following::{FollowingMemory, ReplicaView, Unreached};
+pub use following::{AtTear, FollowingMemory, ReplicaView, Unreached};
 pub use lease::Fencing;
 pub(crate) use lease::describe as describe_proof;
 pub use mind::{AgentMemory, AgentMind, AgentSettings, HeldAddress};

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::event::AgentAction;
+use super::following::AtTear;
 use super::mind::AgentMind;
 use super::step::{Step, StepOutcome};
 use crate::cluster::LogLevel;
+use crate::following::Running;
 use crate::message::{Astray, ServerView};
 use crate::moment::Moment;
 use crate::state::HostState;
@@ -38,8 +40,12 @@ impl AgentMind {
         let start = match self.memory.following.stopped {
             // Broken off between stopping and starting; whoever is no writer is started by what it follows.
             Some(stopped) if self.server.is_writable() => stopped,
-            None if view.stopped_at.is_some() && view.running.receives => view.running,
-            _ => return None,
+            Some(_) => return None,
+            None => match view.tear.as_ref()? {
+                AtTear::Stopped(_) if view.running.receives => view.running,
+                AtTear::Misnamed if view.running == Running::BOTH => view.running,
+                _ => return None,
+            },
         };
         Some(Step::GoPastTear { start })
     }
@@ -81,7 +87,7 @@ impl AgentMind {
 
     /// A receiver that runs, or stopped elsewhere, has got over it.
     pub(super) fn tend_torn(&mut self) {
-        if self.view().is_none_or(|view| view.stopped_at.is_none()) {
+        if self.view().is_none_or(|view| !matches!(view.tear, Some(AtTear::Stopped(_)))) {
             self.torn.astray = None;
         }
     }

@@ -25,7 +25,7 @@ fn view(host: &str) -> ReplicaView {
         slave_pos: "0-12-40".to_owned(),
         unreached: None,
         applier_error: None,
-        stopped_at: None,
+        tear: None,
     }
 }
 

@@ -19,7 +19,8 @@ fn view(stopped_at: Option<u64>) -> ReplicaView {
         slave_pos: "0-13-40".to_owned(),
         unreached: None,
         applier_error: None,
-        stopped_at: stopped_at.map(|position| LogPosition { file: "bin.000002".to_owned(), position }),
+        tear: stopped_at
+            .map(|position| AtTear::Stopped(LogPosition { file: "bin.000002".to_owned(), position })),
     }
 }
 
@@ -50,6 +51,25 @@ fn a_receiver_that_can_get_nothing_more_is_taken_past_it_once() {
     fixture.pass(10_000);
     sees(&mut fixture, view(Some(900)));
     assert_eq!(fixture.steps, [step]);
+}
+
+#[test]
+fn a_server_that_names_an_earlier_file_is_told_where_it_is() {
+    let mut fixture = master();
+    let misnamed = |running| ReplicaView { tear: Some(AtTear::Misnamed), running, ..view(None) };
+    sees(&mut fixture, misnamed(Running { receives: true, applies: false }));
+    assert_eq!(fixture.steps, [], "what it has received is not applied");
+    sees(&mut fixture, misnamed(STUCK));
+    let step = Step::GoPastTear { start: STUCK };
+    assert_eq!(fixture.steps, std::slice::from_ref(&step));
+    fixture.end(&step, StepOutcome::NotYet("not applied".to_owned()));
+    fixture.pass(1_000);
+    sees(&mut fixture, misnamed(STUCK));
+    assert_eq!(fixture.steps, std::slice::from_ref(&step), "soon again");
+    fixture.end(&step, StepOutcome::Done);
+    fixture.pass(1_000);
+    sees(&mut fixture, view(None));
+    assert_eq!(fixture.steps, []);
 }
 
 #[test]
