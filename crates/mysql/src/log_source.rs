@@ -136,6 +136,10 @@ async fn serve(stream: TcpStream, log: &SourceLog) -> io::Result<()> {
         tracing::debug!("The receiver asks {}", String::from_utf8_lossy(&question).escape_debug());
         match answer(&question, log) {
             Answer::Ok => packets.ok().await?,
+            Answer::Acknowledging => {
+                packets.ask_for_no_acknowledgement();
+                packets.ok().await?;
+            }
             Answer::State(said) => {
                 state = Some(said);
                 packets.ok().await?;

@@ -16,6 +16,8 @@ const ER_NOT_SUPPORTED_YET: u16 = 1235;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Ok,
+    /// It acknowledges what it is asked to acknowledge.
+    Acknowledging,
     /// The last transactions that a receiver of `MariaDB` has.
     State(String),
     Row {
@@ -64,8 +66,15 @@ fn statement(statement: &str, log: &SourceLog) -> Answer {
     if let Some(state) = asked.strip_prefix("set @slave_connect_state=") {
         return Answer::State(state.trim_matches('\'').to_owned());
     }
+    if asked.starts_with("set @rpl_semi_sync_slave") || asked.starts_with("set @rpl_semi_sync_replica") {
+        return Answer::Acknowledging;
+    }
     if asked.starts_with("set ") {
         return Answer::Ok;
+    }
+    // `MariaDB` takes an error for one of the connection and tries again for ever; it goes on whatever the value is.
+    if asked.starts_with("show variables like 'rpl_semi_sync_master_enabled'") {
+        return variable("rpl_semi_sync_master_enabled", "OFF".to_owned());
     }
     if asked.contains("semi_sync") {
         let text = "Unknown system variable: what is salvaged is acknowledged to nobody".to_owned();
@@ -131,6 +140,11 @@ mod tests {
             Answer::State("0-12-4,1-12-5".to_owned())
         );
         assert!(matches!(said("SELECT @@global.rpl_semi_sync_source_enabled"), Answer::Error { .. }));
+        let Answer::Row { values, .. } = said("SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'") else {
+            panic!("a receiver of MariaDB gives up without a row");
+        };
+        assert_eq!(values, ["rpl_semi_sync_master_enabled", "OFF"]);
+        assert_eq!(said("SET @rpl_semi_sync_slave= 1"), Answer::Acknowledging);
         assert!(matches!(said("DROP TABLE t"), Answer::Error { .. }));
     }
 

@@ -35,7 +35,13 @@ const VAR_STRING: u8 = 0xFD;
 pub(super) struct Packets {
     stream: BufWriter<TcpStream>,
     sequence: u8,
+    /// What stands before each event.
+    mark: &'static [u8],
 }
+
+const IS_EVENT: &[u8] = &[0];
+/// One who acknowledges finds out there for what: for nothing.
+const IS_UNACKNOWLEDGED_EVENT: &[u8] = &[0, 0xEF, 0];
 
 fn broken(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
@@ -52,7 +58,7 @@ fn sized(text: &str) -> Vec<u8> {
 
 impl Packets {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream: BufWriter::with_capacity(256 * 1024, stream), sequence: 0 }
+        Self { stream: BufWriter::with_capacity(256 * 1024, stream), sequence: 0, mark: IS_EVENT }
     }
 
     /// Greets and lets in whoever comes as the channel's account. Nothing is asked of the password: it is the old source's business,
@@ -183,15 +189,20 @@ impl Packets {
         self.flush().await
     }
 
+    /// From here on each event says whether it is to be acknowledged, as a receiver wants it that has said that it acknowledges.
+    pub(super) fn ask_for_no_acknowledgement(&mut self) {
+        self.mark = IS_UNACKNOWLEDGED_EVENT;
+    }
+
     /// One event that is in memory; they are short.
     pub(super) async fn event(&mut self, event: &[u8]) -> io::Result<()> {
-        self.put(&[&[0], event].concat()).await
+        self.put(&[self.mark, event].concat()).await
     }
 
     /// One event whose head has been read, however long it is.
     pub(super) async fn event_from(&mut self, header: &[u8], rest: &mut File, size: u64) -> io::Result<()> {
-        let mut left = usize::try_from(size).map_err(|_| broken("an event is too long"))? + 1;
-        let mut begins: Vec<u8> = [&[0], header].concat();
+        let mut left = usize::try_from(size).map_err(|_| broken("an event is too long"))? + self.mark.len();
+        let mut begins: Vec<u8> = [self.mark, header].concat();
         loop {
             let part = left.min(PACKET_MAX);
             self.head(part).await?;
