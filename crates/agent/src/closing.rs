@@ -11,12 +11,12 @@ use crate::client_threads::{Ended, end_client_threads};
 use crate::server_steps::{QUICK, ServerLane};
 
 /// How long a waiting `SET read_only` may make writes queue behind it.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const READ_ONLY_LIMIT: Duration = Duration::from_secs(3);
 /// Ending client threads, however many there are.
-const END_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(3);
 /// `SET read_only` is to wait in the server before the first client is ended.
-const HEAD_START: Duration = Duration::from_millis(20);
+pub(crate) const HEAD_START: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_millis(100);
 /// A client that is ended in the middle of a commit finishes it first.
 const LAST_COMMITS: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ impl ServerLane {
     }
 }
 
-fn outcome_of(outcome: ReadOnlyOutcome) -> StepOutcome {
+pub(crate) fn outcome_of(outcome: ReadOnlyOutcome) -> StepOutcome {
     match outcome {
         ReadOnlyOutcome::Done => StepOutcome::Done,
         ReadOnlyOutcome::LockHeld => StepOutcome::LockHeld,

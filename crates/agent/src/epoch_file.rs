@@ -8,26 +8,51 @@ use std::path::{Path, PathBuf};
 use mmm_core::AgentEvent;
 use mmm_core::lease::Durable;
 use mmm_daemon::{Found, SlotFile, SlotWriter};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 /// The mind writes one state at a time.
 const STATES_MAX: usize = 2;
 
+#[derive(Serialize)]
+struct Kept<'a> {
+    #[serde(flatten)]
+    durable: &'a Durable,
+    boot_id: &'a str,
+}
+
+/// As it was written last.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Stored {
+    #[serde(flatten)]
+    pub(crate) durable: Durable,
+    /// In which boot, where that is certain.
+    #[serde(default)]
+    boot_id: Option<String>,
+}
+
+impl Stored {
+    /// Whether nothing was accepted since this boot began: that would be in the file.
+    pub(crate) fn is_of_an_earlier_boot(&self, boot_id: &str) -> bool {
+        self.boot_id.as_ref().is_some_and(|written| written != boot_id)
+    }
+}
+
 /// What the file holds; `None` when nothing was ever written.
-pub(crate) fn load(path: &Path, owner: &str) -> Option<Durable> {
+pub(crate) fn load(path: &Path, owner: &str) -> Option<Stored> {
     let what_follows = "This host takes no writer role before the longest lease it may have promised is over, unless the monitor knows better. Nothing has to be done, but find out why (disk, copied files)";
-    let (known, why) = match SlotFile::read::<Durable>(path, owner) {
+    let (known, why) = match SlotFile::read::<Stored>(path, owner) {
         Ok(Found::Missing) => return None,
-        Ok(Found::Good(durable)) => return Some(durable),
-        Ok(Found::Old(durable)) => {
-            (durable, "its newest state is torn, and the one before it is used".to_owned())
+        Ok(Found::Good(stored)) => return Some(stored),
+        Ok(Found::Old(stored)) => {
+            (stored.durable, "its newest state is torn, and the one before it is used".to_owned())
         }
         Ok(Found::Lost { reason }) => (Durable::default(), reason),
         Err(error) => (Durable::default(), format!("it can't be read: {error}")),
     };
     tracing::error!("The epoch file {} has lost something: {why}. {what_follows}", path.display());
-    Some(Durable { lost: true, ..known })
+    Some(Stored { durable: Durable { lost: true, ..known }, boot_id: None })
 }
 
 /// Where states are handed in, to be written.
@@ -39,10 +64,15 @@ pub(crate) struct EpochFile {
 
 impl EpochFile {
     /// Must be called inside a tokio runtime. The file gets its room on the disk now, as far as that can be had.
-    pub(crate) fn start(path: PathBuf, owner: String, events: mpsc::Sender<AgentEvent>) -> Self {
+    pub(crate) fn start(
+        path: PathBuf,
+        owner: String,
+        boot_id: String,
+        events: mpsc::Sender<AgentEvent>,
+    ) -> Self {
         let (states, inbox) = mpsc::channel(STATES_MAX);
         let writer = SlotWriter::new(path, owner);
-        tokio::spawn(write_all(writer, inbox, events.clone()));
+        tokio::spawn(write_all(writer, boot_id, inbox, events.clone()));
         Self { states, events }
     }
 
@@ -58,6 +88,7 @@ impl EpochFile {
 
 async fn write_all(
     mut writer: SlotWriter,
+    boot_id: String,
     mut states: mpsc::Receiver<(u64, Durable)>,
     events: mpsc::Sender<AgentEvent>,
 ) {
@@ -67,8 +98,9 @@ async fn write_all(
     });
     let Ok(mut writer) = prepared.await else { return };
     while let Some((number, durable)) = states.recv().await {
+        let boot_id = boot_id.clone();
         let work = spawn_blocking(move || {
-            let outcome = writer.write(&durable);
+            let outcome = writer.write(&Kept { durable: &durable, boot_id: &boot_id });
             (writer, outcome)
         });
         let Ok((again, outcome)) = work.await else { return };
@@ -109,13 +141,15 @@ mod tests {
         let folder = folder("saved");
         let path = folder.join("db1.epoch");
         let (events, mut inbox) = mpsc::channel(8);
-        let file = EpochFile::start(path.clone(), "agent db1".to_owned(), events);
+        let file = EpochFile::start(path.clone(), "agent db1".to_owned(), "this boot".to_owned(), events);
         for number in 1..4 {
             file.write(number, durable(number));
             assert_eq!(saved(&mut inbox).await, (number, Ok(())));
-            assert_eq!(load(&path, "agent db1"), Some(durable(number)));
+            let stored = load(&path, "agent db1").unwrap();
+            assert_eq!(stored.durable, durable(number));
+            assert!(!stored.is_of_an_earlier_boot("this boot") && stored.is_of_an_earlier_boot("the next"));
         }
-        assert!(load(&path, "agent db2").unwrap().lost, "the file of another host");
+        assert!(load(&path, "agent db2").unwrap().durable.lost, "the file of another host");
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -128,7 +162,13 @@ mod tests {
         drop(file);
         assert_eq!(load(&path, "agent db1"), None, "made, and nothing written yet");
         fs::write(&path, "rubbish").unwrap();
-        assert_eq!(load(&path, "agent db1"), Some(Durable { lost: true, ..Durable::default() }));
+        let lost = load(&path, "agent db1").unwrap();
+        assert!(lost.durable == Durable { lost: true, ..Durable::default() });
+        assert!(!lost.is_of_an_earlier_boot("this boot"), "nobody knows");
+        SlotFile::open_or_create(&path, "agent db1").unwrap().write(&durable(4)).unwrap();
+        let earlier = load(&path, "agent db1").unwrap();
+        assert_eq!(earlier.durable, durable(4));
+        assert!(!earlier.is_of_an_earlier_boot("this boot"), "an earlier version did not write it down");
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -138,14 +178,14 @@ mod tests {
         fs::write(&folder, "a file where the folder should be").unwrap();
         let path = folder.join("db1.epoch");
         let (events, mut inbox) = mpsc::channel(8);
-        let file = EpochFile::start(path.clone(), "agent db1".to_owned(), events);
+        let file = EpochFile::start(path.clone(), "agent db1".to_owned(), "this boot".to_owned(), events);
         file.write(1, durable(1));
         let (_, outcome) = saved(&mut inbox).await;
         assert!(outcome.unwrap_err().contains("db1.epoch"));
         fs::remove_file(&folder).unwrap();
         file.write(2, durable(2));
         assert_eq!(saved(&mut inbox).await, (2, Ok(())));
-        assert_eq!(load(&path, "agent db1"), Some(durable(2)));
+        assert_eq!(load(&path, "agent db1").unwrap().durable, durable(2));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

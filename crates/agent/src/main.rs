@@ -17,6 +17,7 @@ mod heartbeat_delay;
 mod holder;
 mod lease_on_disk;
 mod leaving_address;
+mod letting_go;
 mod line_port;
 mod listener;
 mod log_places;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::approach::Closeness;
+use crate::letting_go::LastLook;
 use crate::pace::Pace;
 use crate::salvage::{Salvage, SalvagePaths};
 use crate::setup::Setup;
@@ -30,6 +31,9 @@ pub(crate) const REPLICATION_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const TURN: Duration = Duration::from_millis(500);
 /// An applier with nothing to do stops at once; a new writer waits for this.
 const STILL_LIMIT: Duration = Duration::from_millis(500);
+/// Looks, [`POLL`] apart, at an applier that seems to have nothing to do: one that is still to be woken does so as well, and on a busy
+/// machine that takes its time.
+const SURELY_IDLE: u32 = 25;
 /// A connection that is used this often outlasts any sensible `wait_timeout`.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long the server waits by itself between two looks.
@@ -48,6 +52,8 @@ pub(crate) struct ServerLane {
     pub(crate) tear: TearDesk,
     /// What the last turn of an approach knew.
     pub(crate) approaching: Option<(OrderId, Closeness)>,
+    /// Waiting for acknowledgements is off for a step that applies something.
+    pub(crate) is_unwaiting: bool,
     pace: Pace,
     session: Option<Session>,
     /// One that is being made.
@@ -75,6 +81,7 @@ impl ServerLane {
             tear: TearDesk::default(),
             approaching: None,
             setup,
+            is_unwaiting: false,
             pace: Pace::default(),
             session: None,
             login: None,
@@ -166,12 +173,21 @@ impl ServerLane {
     }
 
     async fn carry_out(&mut self, step: &Step) -> Result<StepOutcome, ServerError> {
+        let outcome = self.act(step).await;
+        match self.wait_again().await {
+            Ok(()) => outcome,
+            Err(error) => outcome.and(Err(error)),
+        }
+    }
+
+    async fn act(&mut self, step: &Step) -> Result<StepOutcome, ServerError> {
         if self.salvage.must_put_back(step) {
             self.put_back(false).await?;
             self.salvage.forget();
         }
         match step {
             Step::CloseWrites => self.set_read_only(true).await,
+            Step::CloseReturned => self.close_returned().await,
             Step::OpenWrites => {
                 self.salvage.give_up_fetching();
                 let outcome = self.set_read_only(false).await?;
@@ -213,6 +229,7 @@ impl ServerLane {
             Step::SetSemiSync { side, on } => {
                 done(self.session().await?.set_semi_sync(*side, *on, QUICK).await)
             }
+            Step::LetGo => self.let_go().await,
             Step::ReceiveAnew => self.receive_anew().await,
             Step::AddAddress(..) | Step::DropAddress(_) | Step::KeepAddresses(_) | Step::KillServer => {
                 Ok(StepOutcome::Failed(format!("'{}' is no step of the server", step.describe())))
@@ -272,8 +289,9 @@ impl ServerLane {
     /// but for where it does not know itself in which file it is; and up to 0.3 s late on `MySQL` where several threads apply.
     async fn look_for_position(&mut self, target: &Coordinates) -> Result<WaitOutcome, ServerError> {
         let until = Instant::now() + TURN;
-        let mut idle_seen = 0;
+        let (mut idle_seen, mut last) = (0, LastLook::new());
         loop {
+            self.help_appliers(&mut last).await?;
             let session = self.session().await?;
             if session.identity().flavour == Flavour::MariaDb
                 && session.wait_for_position(target, OWN_WAIT).await? == WaitOutcome::Reached
@@ -308,7 +326,7 @@ impl ServerLane {
         // The last transaction may have arrived in part only: then the applier waits for a rest that never comes.
         let idle = status.applier_is_idle() && self.session().await?.busy_appliers(QUICK).await? == 0;
         *idle_seen = if idle { *idle_seen + 1 } else { 0 };
-        Ok(*idle_seen >= 5)
+        Ok(*idle_seen >= SURELY_IDLE)
     }
 
     /// Asks the source for the end of its log and waits for that; without an answer, for what was received.
@@ -336,8 +354,9 @@ impl ServerLane {
     /// Waits until everything that was received is applied.
     pub(crate) async fn apply_received(&mut self) -> Result<StepOutcome, ServerError> {
         let until = Instant::now() + TURN;
-        let mut idle_seen = 0;
+        let (mut idle_seen, mut last) = (0, LastLook::new());
         loop {
+            self.help_appliers(&mut last).await?;
             let Some(status) = self.session().await?.replica_status(QUICK).await? else {
                 return Ok(StepOutcome::Done);
             };

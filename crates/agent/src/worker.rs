@@ -155,10 +155,17 @@ impl Worker {
         mmm_net::uptime().context("read the time since boot")?;
         let boot_id = mmm_net::boot_id().context("read the identity of this boot")?;
         let memory = memory::load(&setup.state_path, &boot_id);
-        let durable = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
+        let stored = epoch_file::load(&setup.epoch_path, &setup.epoch_owner);
+        // A state file of this boot knows more: a monitor of 2.2.1 gives the role without an epoch.
+        let rebooted =
+            memory.is_none() && stored.as_ref().is_some_and(|stored| stored.is_of_an_earlier_boot(&boot_id));
+        let durable = stored.map(|stored| stored.durable);
         let length = memory.as_ref().and_then(|memory| memory.order.as_ref());
         let length = length.map(|order| order.terms.length).unwrap_or_default();
         let mut mind = AgentMind::new(setup.mind.clone(), memory, durable, clock::now());
+        if rebooted {
+            mind.note_boot();
+        }
         let rebuild = Journal::load(&journal_path(&setup));
         if let Some(status) = status_of(&rebuild, &setup) {
             mind.resume_rebuild(status);
@@ -197,7 +204,12 @@ impl Worker {
         let rebuilds = Rebuilds::start(current.clone(), rebuild, events.clone());
         Ok(Self {
             memory: MemoryFile::new(setup.state_path.clone(), boot_id.clone()),
-            epoch_file: EpochFile::start(setup.epoch_path.clone(), setup.epoch_owner.clone(), events.clone()),
+            epoch_file: EpochFile::start(
+                setup.epoch_path.clone(),
+                setup.epoch_owner.clone(),
+                boot_id.clone(),
+                events.clone(),
+            ),
             calls: PeerCalls::start(&setup, &events),
             wall_clock: WallClock::default(),
             announcements: BTreeMap::new(),

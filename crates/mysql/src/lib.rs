@@ -40,4 +40,4 @@ pub use session::{
     CloneStatus, DataFolders, Heartbeat, LogHome, ReadOnlyOutcome, Session, WritePlaces, WriteThreads,
     probe_accepts, takes_connections,
 };
-pub use threads::ClientThread;
+pub use threads::{ClientThread, Unacknowledged};

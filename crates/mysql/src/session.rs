@@ -33,7 +33,7 @@ use crate::error::{ErrorKind, ServerError};
 use crate::identity::Identity;
 use crate::line::{ClosedWatch, Line};
 use crate::record::Record;
-use crate::threads::{self, ClientThread};
+use crate::threads::{self, ClientThread, Unacknowledged};
 
 /// Answers larger than this are refused; a list of ten thousand connections fits.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -162,6 +162,17 @@ impl Session {
     ) -> Result<Vec<ClientThread>, ServerError> {
         let rows = self.rows("listing the connections", dialect::THREADS, limit).await?;
         Ok(threads::clients(&rows, self.connection_id, spare_users))
+    }
+
+    /// Who waits for an acknowledgement, also while the connection `closer` makes the server read-only.
+    pub async fn unacknowledged(
+        &mut self,
+        closer: Option<u64>,
+        spare_users: &[&str],
+        limit: Duration,
+    ) -> Result<Unacknowledged, ServerError> {
+        let rows = self.rows("looking who waits for an acknowledgement", dialect::THREADS, limit).await?;
+        Ok(threads::unacknowledged(&rows, self.connection_id, closer, spare_users))
     }
 
     /// Ends a connection; one that has ended by itself is fine.

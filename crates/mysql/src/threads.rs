@@ -58,6 +58,56 @@ pub(crate) fn clients(records: &[Record], own_id: u64, spare: &[&str]) -> Vec<Cl
     threads.filter(|t| t.id != own_id && t.is_client() && !spare.contains(&t.user.as_str())).collect()
 }
 
+/// Who waits for an acknowledgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unacknowledged {
+    /// What makes it read-only waits for statements or commits to end; whoever wants to begin one waits behind it.
+    pub closer_waits: bool,
+    /// Threads that wait, of clients and of the replication.
+    pub waiting: usize,
+    /// Those whose clients could still be told that a commit is done.
+    pub clients: usize,
+    /// Connections that may begin one all the same, or are busy with something else although they were ended.
+    pub others: usize,
+}
+
+/// `SET read_only` waits so, and behind it whoever wants to write: on `MySQL` first for statements and then for commits.
+const BEHIND_A_LOCK: [&str; 3] =
+    ["Waiting for global read lock", "Waiting for commit lock", "Waiting for backup lock"];
+/// Behind the commit of somebody else that waits for an acknowledgement.
+const IN_COMMIT: &str = "waiting for handler commit";
+
+/// From the same rows; `closer` is the connection that makes the server read-only.
+pub(crate) fn unacknowledged(
+    records: &[Record],
+    own_id: u64,
+    closer: Option<u64>,
+    spare: &[&str],
+) -> Unacknowledged {
+    let mut seen = Unacknowledged::default();
+    for thread in records.iter().filter_map(ClientThread::from_record) {
+        let is_behind = BEHIND_A_LOCK.contains(&thread.state.as_str());
+        if Some(thread.id) == closer {
+            seen.closer_waits = is_behind;
+            continue;
+        }
+        let waits = thread.state.starts_with("Waiting for semi-sync ACK");
+        seen.waiting += usize::from(waits);
+        if !thread.is_client() || thread.id == own_id {
+            continue;
+        }
+        // Nobody is at the other end of one that was ended.
+        let (ended, in_commit) = (thread.command == "Killed", waits || thread.state == IN_COMMIT);
+        let is_idle = is_behind || (thread.command == "Sleep" && !thread.in_transaction);
+        if in_commit {
+            seen.clients += usize::from(!ended);
+        } else if ended || !(is_idle || spare.contains(&thread.user.as_str())) {
+            seen.others += 1;
+        }
+    }
+    seen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +120,49 @@ mod tests {
             ("TIME", Some("-1")),
             ("TRX", trx),
         ])
+    }
+
+    #[test]
+    fn whoever_can_still_be_told_counts_apart_from_who_waits() {
+        let busy = |id: &str, user: &str, command: &str, state: &str| {
+            let texts = [("ID", id), ("USER", user), ("COMMAND", command), ("STATE", state)];
+            Record::of(&texts.map(|(name, text)| (name, Some(text))))
+        };
+        let waits = "Waiting for semi-sync ACK from replica";
+        let quiet = vec![
+            busy("1", "system user", "Query", waits),
+            busy("2", "system user", "Query", "Waiting for dependent transaction to commit"),
+            busy("3", "mmm_agent", "Query", "Waiting for commit lock"),
+            busy("4", "mmm_agent", "Query", "executing"),
+            busy("5", "mmm_monitor", "Query", "starting"),
+            busy("6", "app", "Sleep", ""),
+            busy("7", "app", "Killed", waits),
+            busy("8", "app", "Killed", "waiting for handler commit"),
+            busy("9", "app", "Query", "Waiting for global read lock"),
+            busy("10", "repl", "Binlog Dump GTID", "Source has sent all binlog to replica"),
+            busy("11", "event_scheduler", "Daemon", "Waiting on empty queue"),
+        ];
+        let look = |rows: &[Record]| unacknowledged(rows, 4, Some(3), &["mmm_agent", "mmm_monitor"]);
+        assert_eq!(look(&quiet), Unacknowledged { closer_waits: true, waiting: 2, clients: 0, others: 0 });
+        let told = [
+            (busy("12", "root", "Query", "waiting for handler commit"), (1, 0)),
+            (busy("12", "root", "Execute", ""), (0, 1)),
+            (busy("12", "app", "Query", waits), (1, 0)),
+            (busy("12", "app", "Killed", "updating"), (0, 1)),
+            (busy("12", "mmm_monitor", "Query", "Waiting for semi-sync ACK from slave"), (1, 0)),
+            (row("12", "root", "Sleep", Some("421")), (0, 1)),
+        ];
+        for (one, counted) in told {
+            let rows: Vec<Record> = quiet.iter().cloned().chain([one]).collect();
+            let seen = look(&rows);
+            assert_eq!((seen.clients, seen.others), counted, "{rows:?}");
+        }
+        for (state, closer_waits) in
+            [("Waiting for backup lock", true), ("Waiting for global read lock", true), ("starting", false)]
+        {
+            let rows = [busy("3", "mmm_agent", "Query", state)];
+            assert_eq!(look(&rows), Unacknowledged { closer_waits, ..Unacknowledged::default() });
+        }
     }
 
     #[test]

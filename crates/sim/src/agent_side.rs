@@ -42,7 +42,10 @@ impl World {
             rules,
         };
         let moment = host.clock.read(now);
-        let mind = AgentMind::new(settings, host.memory.clone(), host.durable.clone(), moment);
+        let mut mind = AgentMind::new(settings, host.memory.clone(), host.durable.clone(), moment);
+        if host.memory.is_none() && host.durable.is_some() && host.durable_boot != host.boot {
+            mind.note_boot();
+        }
         host.agent = Some(Agent { mind, under_way: std::collections::BTreeMap::new() });
         self.tell(|| format!("agent of {name} starts (life {life})"));
         self.disturb(&Node::Host(name.clone()), 0);
@@ -208,6 +211,7 @@ impl World {
             Err("no space left on device".to_owned())
         } else {
             host.durable_before = host.durable.replace(durable);
+            host.durable_boot = host.boot;
             Ok(())
         };
         if lives {

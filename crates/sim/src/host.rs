@@ -76,6 +76,8 @@ pub(crate) struct Host {
     /// The epoch file, and what it held before the last write.
     pub(crate) durable: Option<Durable>,
     pub(crate) durable_before: Option<Durable>,
+    /// In which boot it was written last.
+    pub(crate) durable_boot: u64,
     /// Writes to the run directory take seconds until then.
     pub(crate) slow_until: u64,
     /// Writes to the epoch file fail.

@@ -39,6 +39,11 @@ impl SemiSync {
         self.fetched.clear();
     }
 
+    /// Nobody is there any more to be told that it is safe.
+    pub(crate) fn let_go(&mut self) {
+        self.waiting.clear();
+    }
+
     pub(crate) fn takes_no_more(&self) -> bool {
         self.waiting.len() >= CLIENTS
     }

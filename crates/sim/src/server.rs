@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mmm_core::{GtidView, HostName, Received, ServerView};
+use mmm_core::{GtidView, HostName, Received, ServerView, Step};
 
 use crate::semi_sync::SemiSync;
 
@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) running: bool,
     pub(crate) frozen: bool,
     pub(crate) writable: bool,
+    /// Since its start, for clients of the writer.
+    pub(crate) opened: bool,
     pub(crate) lock_held: bool,
     /// An attempt at closing it waits until then for whoever holds a lock, and the server says that it is closed.
     pub(crate) seems_closed_until: u64,
@@ -61,6 +63,7 @@ impl Server {
             running: true,
             frozen: false,
             writable,
+            opened: writable,
             lock_held: false,
             seems_closed_until: 0,
             receiving: true,
@@ -107,8 +110,26 @@ impl Server {
         self.running = true;
         self.frozen = false;
         self.writable = writable;
+        self.opened = false;
         self.receiving = true;
         self.applying = true;
+    }
+
+    /// Whether somebody keeps it from being closed.
+    pub(crate) fn keeps_open(&self, step: &Step, now: u64) -> bool {
+        self.lock_held || (*step == Step::CloseWrites && self.commits_hang(now))
+    }
+
+    pub(crate) fn open(&mut self) {
+        (self.writable, self.opened) = (true, true);
+    }
+
+    /// Its clients are ended, and what still waited for an acknowledgement is let go.
+    pub(crate) fn let_go(&mut self, closed: bool) {
+        self.writable &= !closed;
+        if let Some(semi_sync) = &mut self.semi_sync {
+            semi_sync.let_go();
+        }
     }
 
     pub(crate) fn thaw(&mut self) {

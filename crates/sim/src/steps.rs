@@ -45,7 +45,7 @@ impl World {
         let Some(host) = self.hosts.get(name) else { return };
         let orphaned = host.agent.is_none() || host.agent_life != life;
         // A statement that was sent may take effect although its worker has died.
-        let sent = matches!(step, Step::OpenWrites | Step::CloseWrites);
+        let sent = matches!(step, Step::OpenWrites | Step::CloseWrites | Step::CloseReturned);
         if !host.powered || (orphaned && !(sent && self.random.one_in(2))) {
             return;
         }
@@ -178,7 +178,7 @@ impl World {
             if tries == 0 && late {
                 match step {
                     Step::OpenWrites => server.pending.push(Pending::Open),
-                    Step::CloseWrites => server.pending.push(Pending::Close),
+                    Step::CloseWrites | Step::CloseReturned => server.pending.push(Pending::Close),
                     _ => {}
                 }
             }
@@ -186,13 +186,16 @@ impl World {
         }
         let done = Attempt::Ended(StepOutcome::Done);
         match step {
-            Step::CloseWrites if server.lock_held || server.commits_hang(now) => {
+            Step::CloseWrites | Step::CloseReturned if server.keeps_open(step, now) => {
                 server.seems_closed_until = self.now + LOCK_WAIT;
                 return Attempt::Ended(StepOutcome::LockHeld);
             }
             Step::CloseWrites => server.writable = false,
+            Step::CloseReturned | Step::LetGo => {
+                invariants::let_go::happens(self, name, *step == Step::CloseReturned);
+            }
             Step::OpenWrites => {
-                server.writable = true;
+                server.open();
                 let holds = host.addresses.keys().any(|role| role.name().as_str() == WRITER);
                 self.openings += 1;
                 self.last_opened = Some(name.clone());

@@ -118,9 +118,9 @@ impl World {
             replication,
         };
         let shape = if options.drill.is_some() { drill::SHAPE } else { shape };
-        let (replication, hosts) = (shape.replication, shape.hosts);
+        let replication = shape.replication;
         let one_stays_away = options.drill.is_none() && theme != Theme::MonitorOnly && random.one_in(3);
-        let names = settings::names(hosts);
+        let names = settings::names(shape.hosts);
         let made = names.iter().enumerate().map(|(index, name)| {
             let server = server_of(index, &names, replication, random.one_in(2));
             let host = Host {
@@ -138,6 +138,7 @@ impl World {
                 memory: None,
                 durable: None,
                 durable_before: None,
+                durable_boot: 0,
                 slow_until: 0,
                 disk_full: false,
                 session: None,
@@ -146,8 +147,7 @@ impl World {
             };
             (name.clone(), host)
         });
-        let hosts = made.collect();
-        let rate = random.between(9_900, 10_100);
+        let (hosts, rate) = (made.collect(), random.between(9_900, 10_100));
         Self {
             rules: options.rules,
             options,
@@ -498,12 +498,13 @@ impl World {
         let Some(cluster) = self.monitors.first().and_then(|monitor| monitor.cluster.as_ref()) else {
             return;
         };
+        let knows_leases = cluster.knows_leases();
         let mut lines = Vec::new();
         if cluster.mode() != Mode::Active {
             lines.push("set_active".to_owned());
         }
         for (name, host) in &self.hosts {
-            if host.away_for_good && !cluster.knows_leases() {
+            if host.away_for_good && !knows_leases {
                 lines.push(format!("confirm_dead --yes {name}"));
             } else if host.away_for_good && self.shape.replication.is_told() {
                 // What only that host has is not to be had any more. Where nobody waits for it, nothing is done.
@@ -518,7 +519,11 @@ impl World {
         for line in lines {
             self.strike(Fault::Command { line });
         }
-        // An agent whose run directory was emptied no longer knows that it was itself who stopped the replication.
+        // An agent whose run directory was emptied no longer knows that it was itself who stopped the replication. Whether it is to be
+        // held the monitor says, as soon as it has heard of all.
+        if !knows_leases {
+            return;
+        }
         for host in self.hosts.values_mut() {
             let holding =
                 host.memory.as_ref().is_some_and(|memory| memory.holding || memory.stopped_for_offline);

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mmm_lab::{
-    Builder, ConfigFile, Flavour, Judge, M1, M2, MON, Manner, Moment, Probe, Program, WRITER, wait_for,
+    Builder, ConfigFile, Flavour, Judge, Load, M1, M2, MON, Manner, Moment, Probe, Program, Tolerance,
+    WRITER, wait_for,
 };
 
 use crate::cluster::{Cluster, ID1, ID2, QUICK_CHECKS, SOON, quick};
@@ -297,4 +298,213 @@ fn acknowledging_moves_with_the_role_and_holds_no_writer_up_that_is_alone() {
 #[test]
 fn mysql_9_7_acknowledging_moves_with_the_role_and_holds_no_writer_up_that_is_alone() {
     acknowledging_follows_the_role("semi_moves_my", Flavour::MySql97);
+}
+
+const TIMEOUT_MS: u32 = 10_000;
+/// Far below the time that a commit waits for, and enough for a machine that is busy.
+const CLOSED: Duration = Duration::from_secs(3);
+const M1_IP: &str = "192.168.8.32";
+
+/// How long it took from the first answer until it was closed, and not only about to be: `MySQL` says so from the moment at which it
+/// is asked for.
+fn closed_after_its_answer(lab: &Cluster, host: &str) -> Duration {
+    let closed = "SELECT @@global.read_only AND NOT EXISTS \
+        (SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SET GLOBAL%read_only%')";
+    let mut answered = None;
+    wait_for(&format!("{host} closed"), SOON, || {
+        let answer = lab.sql(host, closed).map_err(|error| error.to_string())?;
+        answered.get_or_insert_with(Instant::now);
+        if answer.value() == Some("1") { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .unwrap();
+    answered.unwrap().elapsed()
+}
+
+/// As it was configured, and soon after it was switched off for something.
+fn wait_for_waiting(lab: &Cluster, host: &str) {
+    let source = |name: &str| name.contains("source") || name.contains("master");
+    wait_for(&format!("{host} waiting for acknowledgements"), CLOSED, || {
+        let variables = lab.sql(host, "SHOW GLOBAL VARIABLES LIKE 'rpl_semi_sync_%_enabled'").unwrap();
+        let is_on = |row: &Vec<Option<String>>| {
+            row[0].as_deref().is_some_and(source) && row[1].as_deref() == Some("ON")
+        };
+        if variables.rows.iter().any(is_on) { Ok(()) } else { Err(format!("{variables:?}")) }
+    })
+    .unwrap();
+}
+
+/// `MySQL` has what its replication commits wait as well. A server whose agent is quick is mostly closed before that, so that it is held
+/// up in the scenarios.
+fn applies_or_waits(lab: &Cluster, flavour: Flavour) {
+    let waiting = match flavour {
+        Flavour::MySql97 => {
+            "SELECT COUNT(*) > 0 FROM information_schema.PROCESSLIST \
+                WHERE USER = 'system user' AND STATE LIKE 'Waiting for semi-sync ACK%'"
+        }
+        _ => "SELECT COUNT(*) > 0 FROM lab.entry WHERE server_id <> @@server_id",
+    };
+    wait_for("its replication at work", SOON, || match lab.sql(M1, waiting) {
+        Ok(answer) if answer.value() == Some("1") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+}
+
+/// The writer's server dies under load and comes back open. Its replication commits at once what was written meanwhile, and nobody
+/// may acknowledge that before the two are compared.
+fn a_returned_writer_is_closed(name: &str, flavour: Flavour) {
+    let lab =
+        Cluster::up(quick(name).server(flavour).gtid().server_line("read_only = 0").semi_sync(TIMEOUT_MS));
+    lab.expect_covered();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    clients.wait_by(ID2, killed, SOON).unwrap();
+    lab.freeze(M1, Program::Agent).unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    applies_or_waits(&lab, flavour);
+    lab.thaw(M1, Program::Agent).unwrap();
+    let closed = closed_after_its_answer(&lab, M1);
+    let answered = Instant::now().checked_sub(closed).unwrap();
+    lab.wait_show(&format!("{M1} ONLINE"), SOON, |show| show.state(M1) == "ONLINE").unwrap();
+    let online = answered.elapsed();
+    eprintln!("closed {closed:?} after its agent goes on, ONLINE {online:?} after that");
+    assert!(closed < CLOSED, "{closed:?}");
+    assert!(online < Duration::from_secs(5), "{online:?}");
+    wait_for_waiting(&lab, M1);
+    lab.expect_pair(M2);
+    clients.stop().unwrap();
+    let judgement = lab.judge_clients(&[M1, M2], Tolerance::NothingLost, SOON).unwrap();
+    eprint!("{judgement}");
+    assert!(judgement.is_clean() && judgement.acknowledged > 100, "{judgement}");
+}
+
+#[test]
+fn a_writer_that_comes_back_open_is_closed_at_once_and_soon_online() {
+    a_returned_writer_is_closed("semi_closed", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_a_writer_that_comes_back_open_is_closed_at_once_and_soon_online() {
+    a_returned_writer_is_closed("semi_closed_my", Flavour::MySql97);
+}
+
+/// Its server may be there before its agent has seen that it was away.
+#[test]
+fn mysql_9_7_a_writer_whose_host_boots_is_closed_at_once() {
+    let builder = quick("semi_boot_my").server(Flavour::MySql97).gtid();
+    let lab = Cluster::up(builder.server_line("read_only = 0").semi_sync(TIMEOUT_MS));
+    lab.expect_covered();
+    let clients = lab.start_clients(&Load::default()).unwrap();
+    clients.wait_by(ID1, Moment::now(), SOON).unwrap();
+    let rebooted = lab.reboot(M1).unwrap();
+    clients.wait_by(ID2, rebooted, Duration::from_secs(40)).unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    applies_or_waits(&lab, Flavour::MySql97);
+    lab.start(M1, Program::Agent).unwrap();
+    let closed = closed_after_its_answer(&lab, M1);
+    eprintln!("closed {closed:?} after its agent is there");
+    assert!(closed < CLOSED, "{closed:?}");
+    wait_for_waiting(&lab, M1);
+    clients.stop().unwrap();
+}
+
+/// A client writes to it as soon as it is back and waits for an acknowledgement: it is ended before anything is let go, and never
+/// told that its row is safe.
+fn nobody_is_told_by_a_returned_writer(name: &str, flavour: Flavour) {
+    let lab = Cluster::up(builder(name, flavour).server_line("read_only = 0").semi_sync(TIMEOUT_MS));
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let killed = lab.kill(M1, Program::Server).unwrap();
+    probe.wait_write_by(ID2, killed, SOON).unwrap();
+    lab.freeze(M1, Program::Agent).unwrap();
+    let started = lab.start(M1, Program::Server).unwrap();
+    let direct = lab.start_probe_to(M1_IP).unwrap();
+    // On MySQL it may wait behind a commit of the replication, which waits for an acknowledgement itself.
+    let waiting = "SELECT COUNT(*) > 0 FROM information_schema.PROCESSLIST \
+        WHERE USER = 'probe' AND COMMAND <> 'Sleep' AND TIME > 0";
+    wait_for("a client whose write waits", SOON, || match lab.sql(M1, waiting) {
+        Ok(answer) if answer.value() == Some("1") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+    lab.thaw(M1, Program::Agent).unwrap();
+    let closed = closed_after_its_answer(&lab, M1);
+    eprintln!("closed {closed:?} after its agent goes on");
+    assert!(closed < CLOSED, "{closed:?}");
+    wait_for_waiting(&lab, M1);
+    // What the ended client wrote is in the log of one server alone.
+    lab.expect_host(M1, "REPLICATION_FAIL", &[], SOON).unwrap();
+    let told = direct.stop().unwrap();
+    let told: Vec<_> = told.acknowledged().filter(|attempt| attempt.end > started).collect();
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(lost_by(&lab, &probe, M2), Vec::<u64>::new());
+    probe.stop().unwrap();
+}
+
+#[test]
+fn no_client_is_told_by_a_writer_that_comes_back_that_its_row_is_safe() {
+    nobody_is_told_by_a_returned_writer("semi_untold", Flavour::MariaDb1011);
+}
+
+#[test]
+fn mysql_9_7_no_client_is_told_by_a_writer_that_comes_back_that_its_row_is_safe() {
+    nobody_is_told_by_a_returned_writer("semi_untold_my", Flavour::MySql97);
+}
+
+/// Nobody has got the last of what a killed writer committed, and nobody is left who could acknowledge anything of the next one. It
+/// applies that all the same, and both go on when the lost one is back.
+fn salvaged_without_waiting(builder: Builder) {
+    let lab = Cluster::up(builder.server_line("read_only = 0").semi_sync(ENDLESS_MS));
+    wait_long(&lab, "acknowledging: MySQL-M2;");
+    lab.expect_covered();
+    let probe = lab.start_probe().unwrap();
+    probe.wait_write_by(ID1, Moment::now(), SOON).unwrap();
+    let told = lab.log_length();
+    lab.cut(M1, M2, Manner::Drop).unwrap();
+    lab.wait_log_since(told, "Commits on 'MySQL-M1' hang", SOON);
+    let killed = Moment::now();
+    lab.kill(M1, Program::Server).unwrap();
+    lab.heal_all().unwrap();
+    lab.wait_log_since(told, "Host 'MySQL-M2': salvaged", SOON);
+    lab.expect_writer(M2, &["writer", "reader", "reader"]);
+    let took = Moment::now() - killed;
+    wait_for_waiting(&lab, M2);
+    lab.start(M1, Program::Server).unwrap();
+    let closed = closed_after_its_answer(&lab, M1);
+    eprintln!("the other one is the writer after {took:?}; the lost one closed {closed:?} after its answer");
+    assert!(closed < CLOSED, "{closed:?}");
+    // Its commits are acknowledged again.
+    probe.wait_write_by(ID2, Moment::now(), SOON).unwrap();
+    lab.expect_pair(M2);
+    lab.judge_clean(&probe);
+}
+
+#[test]
+fn what_is_salvaged_waits_for_no_acknowledgement() {
+    salvaged_without_waiting(builder("semi_salvage", Flavour::MariaDb1011));
+}
+
+#[test]
+fn mysql_9_7_what_is_salvaged_waits_for_no_acknowledgement() {
+    salvaged_without_waiting(builder("semi_salvage_my", Flavour::MySql97));
+}
+
+#[test]
+fn what_is_salvaged_by_place_waits_for_no_acknowledgement() {
+    let patience = "slave_net_timeout = 4";
+    salvaged_without_waiting(
+        quick("semi_salvage_pos").server_line(patience).append(ConfigFile::Monitor, QUICK_CHECKS),
+    );
+}
+
+#[test]
+fn mariadb_11_8_what_is_salvaged_waits_for_no_acknowledgement() {
+    salvaged_without_waiting(builder("semi_salvage_118", Flavour::MariaDb118));
+}
+
+#[test]
+fn mariadb_10_5_what_is_salvaged_waits_for_no_acknowledgement() {
+    salvaged_without_waiting(builder("semi_salvage_105", Flavour::MariaDb105));
 }

@@ -5,13 +5,17 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mmm_core::salvage::{Lacking, SalvageOrder, SalvageState, Vain};
-use mmm_core::{LogPosition, Step, StepOutcome};
+use mmm_core::{LogPosition, Step, StepOutcome, is_gtid_subset};
 use mmm_mysql::log_source::{LogPiece, LogSource, SourceLog};
-use mmm_mysql::{Channel, Coordinates, Flavour, GtidUse, Identity, ServerError, StartAt, ThreadState};
+use mmm_mysql::{
+    Channel, Coordinates, Flavour, GtidState, GtidUse, Identity, ReplicaStatus, ServerError, StartAt,
+    ThreadState,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,6 +24,7 @@ use super::fetch::{Fetch, Fetched};
 use super::journal::Journal;
 use super::turn::Turn;
 use super::{SalvagePaths, own_server};
+use crate::letting_go::LastLook;
 use crate::server_process::find_server;
 use crate::server_steps::{POLL, QUICK, REPLICATION_LIMIT, ServerLane, TURN};
 use crate::watch::received_of;
@@ -43,6 +48,36 @@ struct Applying {
     _source: LogSource,
     /// Where the log ends that is applied.
     end: Coordinates,
+    /// What the receiver had of it when that was more than before, and when.
+    got: Option<(Coordinates, Instant)>,
+    /// Where the applier has had nothing to do, and since when.
+    idle: Option<(Option<Coordinates>, Instant)>,
+}
+
+/// An applier that has not begun after this has nothing to begin with, where nothing else tells.
+const SURELY_IDLE: Duration = Duration::from_secs(1);
+
+/// A receiver that has an error and gets nothing for so long from a source on its own host never will.
+const RECEIVES_WITHIN: Duration = Duration::from_secs(10);
+
+impl Applying {
+    /// Why the receiver does not get the rest, if it does not.
+    fn why_nothing_comes(&mut self, status: &ReplicaStatus, now: Instant) -> Option<String> {
+        let received = status.received.clone()?;
+        match &self.got {
+            Some((got, since)) if *got == received => {
+                let (code, text) = status.io_error.as_ref()?;
+                (now - *since >= RECEIVES_WITHIN).then(|| {
+                    let seconds = RECEIVES_WITHIN.as_secs();
+                    format!("the IO thread got nothing of it for {seconds} s: {text} ({code})")
+                })
+            }
+            _ => {
+                self.got = Some((received, now));
+                None
+            }
+        }
+    }
 }
 
 /// What the lane keeps of a salvage.
@@ -102,10 +137,12 @@ impl Salvage {
         let is_apart = matches!(
             step,
             Step::CloseWrites
+                | Step::CloseReturned
                 | Step::OpenWrites
                 | Step::ReadPosition
                 | Step::EndClients
                 | Step::EndWriters
+                | Step::LetGo
                 | Step::SetSemiSync { .. }
         );
         self.is_astray && !goes_on && !is_apart
@@ -275,7 +312,8 @@ impl ServerLane {
         }
         self.salvage.is_astray = true;
         let address = source.address;
-        self.salvage.stage = Stage::Applying(Box::new(Applying { fetched, _source: source, end }));
+        self.salvage.stage =
+            Stage::Applying(Box::new(Applying { fetched, _source: source, end, got: None, idle: None }));
         let session = self.session().await?;
         let (host, port) = (address.ip().to_string(), address.port());
         turn.carry_out(session, &before, &journal, (&host, port, false)).await?;
@@ -286,7 +324,9 @@ impl ServerLane {
     /// One turn of waiting; the inner error says why there is nothing to wait for.
     async fn wait_for_tail(&mut self, end: &Coordinates) -> Result<Option<Result<(), String>>, ServerError> {
         let until = Instant::now() + TURN;
+        let mut last = LastLook::new();
         loop {
+            self.help_appliers(&mut last).await?;
             let Some(status) = self.session().await?.replica_status(QUICK).await? else {
                 return Ok(Some(Err("replication vanished".to_owned())));
             };
@@ -294,13 +334,8 @@ impl ServerLane {
                 return Ok(Some(Ok(())));
             }
             let has_all = status.received.as_ref().is_some_and(|received| received.reaches(end));
-            // What is applied may end in something that this server leaves out, as what it wrote itself.
-            if has_all && status.applier_is_idle() && self.session().await?.busy_appliers(QUICK).await? == 0 {
-                sleep(POLL).await;
-                let again = self.session().await?.replica_status(QUICK).await?;
-                if again.is_some_and(|again| again.applier_is_idle() && again.applied == status.applied) {
-                    return Ok(Some(Ok(())));
-                }
+            if has_all && let Some(ended) = self.has_ended(&status).await? {
+                return Ok(Some(ended));
             }
             let stopped = |error: &Option<(u32, String)>| {
                 error
@@ -313,11 +348,49 @@ impl ServerLane {
             if status.io == ThreadState::No && !has_all {
                 return Ok(Some(Err(format!("the IO thread stopped: {}", stopped(&status.io_error)))));
             }
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if let Stage::Applying(applying) = &mut self.salvage.stage
+                && !has_all
+                && let Some(why) = applying.why_nothing_comes(&status, now)
+            {
+                return Ok(Some(Err(why)));
+            }
+            if now >= until {
                 return Ok(None);
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Whether the applier is done with what was received, though its place is not the end: that may lie behind what this server leaves
+    /// out, as what it wrote itself. An applier that has just been started, or is to be woken, looks as idle as one that is done: where
+    /// there are GTIDs the last one tells, and otherwise only time.
+    async fn has_ended(&mut self, status: &ReplicaStatus) -> Result<Option<Result<(), String>>, ServerError> {
+        let is_idle = status.applier_is_idle() && self.session().await?.busy_appliers(QUICK).await? == 0;
+        let last = match &mut self.salvage.stage {
+            Stage::Applying(applying) if is_idle => applying.fetched.found.last.clone(),
+            Stage::Applying(applying) => {
+                applying.idle = None;
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        };
+        if let Some(last) = &last {
+            let GtidState { binlog_state, slave_pos } = self.session().await?.gtid_state(QUICK).await?;
+            let here = [binlog_state, slave_pos].into_iter().filter(|part| !part.is_empty());
+            if is_gtid_subset(last, &here.collect::<Vec<_>>().join(",")) == Some(true) {
+                return Ok(Some(Ok(())));
+            }
+        }
+        let Stage::Applying(applying) = &mut self.salvage.stage else { return Ok(None) };
+        let idle = applying.idle.take().filter(|(place, _)| *place == status.applied);
+        let (_, since) =
+            applying.idle.insert(idle.unwrap_or_else(|| (status.applied.clone(), Instant::now())));
+        let limit = if last.is_some() { RECEIVES_WITHIN } else { SURELY_IDLE };
+        Ok((since.elapsed() >= limit).then(|| match last {
+            Some(last) => Err(format!("the applier has nothing left to do, and {last} is not here")),
+            None => Ok(()),
+        }))
     }
 
     async fn end_well(&mut self) -> Result<StepOutcome, ServerError> {

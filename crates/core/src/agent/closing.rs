@@ -45,24 +45,55 @@ impl AgentMind {
     /// A step on the server begins or has ended well.
     pub(super) fn note_closing(&mut self, step: &Step, ended: bool) {
         match step {
-            Step::CloseWrites | Step::EndWriters if !ended && self.closing == Closing::Settled => {
+            Step::CloseWrites | Step::CloseReturned | Step::EndWriters
+                if !ended && self.closing == Closing::Settled =>
+            {
                 self.closing = Closing::Tried;
             }
-            Step::CloseWrites | Step::OpenWrites if ended => self.closing = Closing::Settled,
+            Step::CloseWrites | Step::CloseReturned | Step::OpenWrites if ended => {
+                self.closing = Closing::Settled;
+            }
             _ => {}
         }
     }
 
-    /// A server that has ended carries out nothing any more.
+    /// A server that has ended carries out nothing any more, and has no clients of the writer left when it comes back.
     pub(super) fn forget_closing(&mut self, view: ServerView) {
         if view == ServerView::Gone {
             self.closing = Closing::Settled;
+            self.memory.semi_sync.came_back = true;
+            self.memory.semi_sync.unwaiting = false;
+            self.semi_sync.see_end();
         }
+    }
+
+    /// The host was booted since it accepted anything: its server was started since it had a lease.
+    pub fn note_boot(&mut self) {
+        self.memory.semi_sync.came_back = self.memory.lease.is_none();
+    }
+
+    /// The step that closes a server which takes writes.
+    pub(super) fn closing_step(&self) -> Step {
+        if self.lock_rounds >= self.patience() {
+            return Step::EndWriters;
+        }
+        // Clients of a host that gives its role away are never let off their acknowledgement.
+        let lets_go = self.has_returned() && self.semi_sync.waits();
+        if lets_go { Step::CloseReturned } else { Step::CloseWrites }
+    }
+
+    /// It was started since this host had a lease, and is nobody's writer.
+    pub(super) fn has_returned(&self) -> bool {
+        self.memory.semi_sync.came_back
+            && self.memory.lease.is_none()
+            && self.memory.fencing.is_none()
+            && self.promotion().is_none()
     }
 
     /// The attempt was given up: the server takes writes again.
     pub(super) fn reopen_after_attempt(&mut self, now: Moment, step: &Step) {
-        if matches!(step, Step::CloseWrites | Step::EndWriters) && self.server.is_up() {
+        let closes = matches!(step, Step::CloseWrites | Step::CloseReturned | Step::EndWriters);
+        if closes && self.server.is_up() {
             self.believe_from = now;
             self.server = ServerView::Up { writable: true };
         }

@@ -14,7 +14,7 @@ use super::looks::Looks;
 use super::protocol1::LineDesk;
 use super::rebuilding::RebuildDesk;
 use super::salvaging::SalvageMemory;
-use super::semi_sync::SemiSyncDesk;
+use super::semi_sync::{SemiSyncDesk, SemiSyncMemory};
 use super::step::{Lane, Lifetime, Step, StepOutcome};
 use super::torn::TornDesk;
 use super::writes::WriteDesk;
@@ -84,6 +84,8 @@ pub struct AgentMemory {
     pub unopened: Option<(Epoch, LogPosition)>,
     #[serde(default)]
     pub salvage: SalvageMemory,
+    #[serde(default)]
+    pub semi_sync: SemiSyncMemory,
 }
 
 /// The deciding half of `mmm_agentd`.
@@ -153,6 +155,8 @@ impl AgentMind {
             None => (Promiser::after_boot(now, durable.clone(), rules), durable.unwrap_or_default()),
         };
         let mut memory = memory.unwrap_or_default();
+        // A newer epoch than this memory knows was accepted here, and may have had clients.
+        memory.semi_sync.came_back &= durable.accepted <= memory.durable.accepted;
         // The file of this boot may be older than the epoch file: what was given back since, or followed by a newer
         // epoch, is held no more.
         memory.lease.take_if(|lease| {
@@ -402,6 +406,9 @@ impl AgentMind {
             actions.extend(super::semi_sync::describe_end(step, &outcome));
             return;
         }
+        if step.may_stop_waiting() {
+            self.semi_sync.look_again(now);
+        }
         let Some(outcome) = self.take_in_following(now, step, outcome, actions) else { return };
         match outcome {
             StepOutcome::Done | StepOutcome::CaughtUp(_) | StepOutcome::Followed { .. } => {
@@ -458,7 +465,7 @@ impl AgentMind {
                 self.forget_lifetime(role);
                 self.addresses.get_or_insert_default().retain(|held| held.role != *role);
             }
-            Step::CloseWrites => {
+            Step::CloseWrites | Step::CloseReturned => {
                 self.believe_from = now;
                 self.lock_rounds = 0;
                 // Positions read while the server was open say nothing about where it stopped.
@@ -508,6 +515,7 @@ impl AgentMind {
             | Step::StartThreads(_)
             | Step::SetSemiSync { .. }
             | Step::ReceiveAnew
+            | Step::LetGo
             | Step::FetchTail(_)
             | Step::ApplyTail(_) => {}
         }

@@ -28,9 +28,10 @@ impl AgentMind {
             }
             let next = match lane {
                 Lane::Address => self.next_address_step(now),
-                Lane::Server => self
-                    .next_server_step(now)
-                    .or_else(|| self.next_semi_sync_step(now).filter(|_| !self.is_rebuilding())),
+                Lane::Server => self.next_server_step(now).or_else(|| {
+                    let step = self.next_letting_go(now).or_else(|| self.next_semi_sync_step(now));
+                    step.filter(|_| !self.is_rebuilding())
+                }),
                 Lane::Process => self.must_kill_server(now).then_some(Step::KillServer),
             };
             if let Some(step) = next {
@@ -55,6 +56,7 @@ impl AgentMind {
     /// What may have taken effect although nobody hears of its end is remembered before it begins.
     fn note_begin(&mut self, now: Moment, step: &Step) {
         self.note_closing(step, false);
+        self.memory.semi_sync.unwaiting |= step.may_stop_waiting() && self.semi_sync.waits();
         match step {
             Step::CatchUp(takeover) => self.begin_catch_up(now, takeover),
             Step::StopReceiving => self.memory.holding = true,
@@ -187,6 +189,9 @@ impl AgentMind {
             // A server that is started again may open itself.
             return (writable && self.addresses.is_some()).then_some(Step::CloseWrites);
         }
+        if let Some(step) = self.next_waiting_step(now) {
+            return Some(step);
+        }
         let step = self.next_write_step(now, writable);
         if !writable && self.position_due && self.memory.fencing.is_none() {
             // Nothing comes before the place at which this writer stopped, and that is known when its address is off.
@@ -228,8 +233,7 @@ impl AgentMind {
             if goes_on || self.addresses.is_none() {
                 return None;
             }
-            let impatient = self.lock_rounds >= self.patience();
-            return Some(if impatient { Step::EndWriters } else { Step::CloseWrites });
+            return Some(self.closing_step());
         }
         if self.clients_due {
             return Some(Step::EndClients);
@@ -240,7 +244,7 @@ impl AgentMind {
     }
 
     /// Rounds of patience with those who hold locks: none when the lease runs out.
-    fn patience(&self) -> u32 {
+    pub(super) fn patience(&self) -> u32 {
         let wanted = self.memory.fencing.is_some() || self.promotion().is_some();
         if wanted && self.memory.lease.is_some() { 1 } else { self.settings.max_kill_retries }
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::AgentAction;
 use super::mind::AgentMind;
-use super::step::{Step, StepOutcome};
+use super::step::{Lane, Step, StepOutcome};
 use crate::cluster::LogLevel;
 use crate::message::ServerView;
 use crate::moment::Moment;
@@ -13,6 +15,15 @@ use crate::state::HostState;
 
 /// The server is asked each second; what was seen longer ago than this tells nothing of now.
 const OUTDATED_AFTER: Duration = Duration::from_secs(3);
+
+/// What an agent has to know of it after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SemiSyncMemory {
+    /// The server was started since this host had a lease: no client of the writer waits for it.
+    pub(super) came_back: bool,
+    /// Waiting for acknowledgements may still be off, as it was for a step that would have waited in vain.
+    pub(super) unwaiting: bool,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct SemiSyncDesk {
@@ -31,23 +42,27 @@ pub(super) struct SemiSyncDesk {
 
 impl AgentMind {
     pub(super) fn take_in_semi_sync(&mut self, reading: SemiSyncReading, asked: Moment) {
+        let stopped = self.busy.get(&Lane::Server).is_some_and(Step::may_stop_waiting);
         let desk = &mut self.semi_sync;
+        if self.memory.semi_sync.unwaiting {
+            let is_settled = !stopped && asked > desk.changed;
+            if reading.source.is_none() && !is_settled {
+                // It tells of what is switched off for a step.
+                return;
+            }
+            self.memory.semi_sync.unwaiting = reading.source.is_none() || !is_settled;
+        }
         let before = desk.seen.as_ref().map(|(known, reading)| (known, reading, desk.asked));
         let known = SemiSync::after(before, &reading, asked);
         desk.asked = asked;
         desk.seen = Some((known, reading));
     }
 
-    /// Keeps what was seen last of a server that has ended, and forgets it when that opens as the writer again.
+    /// Forgets what was seen last of a server that had ended when that opens as the writer again.
     pub(super) fn tend_semi_sync(&mut self, now: Moment) {
         // One that comes up open by itself, as its my.cnf says, is not the writer.
         let writes = self.server.is_writable() && self.leased_promotion().is_some();
         let desk = &mut self.semi_sync;
-        if self.server == ServerView::Gone
-            && let Some((known, _)) = desk.seen.take()
-        {
-            desk.end = known.end();
-        }
         if writes {
             desk.end = None;
         }
@@ -65,10 +80,53 @@ impl AgentMind {
     }
 }
 
+impl SemiSyncDesk {
+    /// Commits wait for an acknowledgement, as far as is known, or would if they were not too many in vain.
+    pub(super) fn waits(&self) -> bool {
+        self.seen.as_ref().is_some_and(|(_, reading)| reading.source.is_some())
+    }
+
+    /// Keeps what was seen last of a server that has ended. The first look at the next one comes before anything else that is seen of it.
+    pub(super) fn see_end(&mut self) {
+        if let Some((known, _)) = self.seen.take() {
+            self.end = known.end();
+        }
+    }
+
+    /// What was seen until now tells nothing.
+    pub(super) fn look_again(&mut self, now: Moment) {
+        self.changed = now;
+    }
+}
+
 /// Between two attempts at what failed, or had no effect yet.
 const AGAIN: Duration = Duration::from_secs(5);
 
 impl AgentMind {
+    /// The server is to wait for acknowledgements again, as it did before it was closed.
+    pub(super) fn next_waiting_step(&self, now: Moment) -> Option<Step> {
+        let desk = &self.semi_sync;
+        let told_off =
+            self.memory.order.as_ref().and_then(|order| order.semi_sync.as_ref()?.source) == Some(false);
+        let known_off = self.memory.semi_sync.unwaiting
+            && desk.asked > desk.changed
+            && desk.seen.is_some()
+            && !desk.waits();
+        let due = desk.again_at.is_none_or(|at| now >= at);
+        (known_off && due && !told_off).then_some(Step::SetSemiSync { side: SemiSyncSide::Source, on: true })
+    }
+
+    /// On `MySQL` a replica that goes by GTID never acknowledges what it had when it connected. What this server applied before that
+    /// waits for the whole timeout, and with it all that comes behind.
+    pub(super) fn next_letting_go(&self, now: Moment) -> Option<Step> {
+        let desk = &self.semi_sync;
+        let (known, _) = desk.seen.as_ref()?;
+        let hangs = known.source.as_ref().is_some_and(|source| source.hanging.is_some()) && !known.outdated;
+        let due = desk.asked > desk.changed && desk.again_at.is_none_or(|at| now >= at);
+        (hangs && due && self.server == ServerView::Up { writable: false } && self.has_returned())
+            .then_some(Step::LetGo)
+    }
+
     /// What is left to switch of what the monitor wants. Nothing of it is urgent, and it holds no other step up.
     pub(super) fn next_semi_sync_step(&self, now: Moment) -> Option<Step> {
         let order = self.memory.order.as_ref()?;

@@ -40,6 +40,9 @@ pub enum Step {
     KeepAddresses(BTreeMap<Role, Lifetime>),
     /// Read-only, with a short wait for locks.
     CloseWrites,
+    /// The same on a server that came back and is nobody's writer: what its replication commits is let go if it waits for an
+    /// acknowledgement and keeps the server open by that.
+    CloseReturned,
     OpenWrites,
     /// Where this server's log ends.
     ReadPosition,
@@ -82,6 +85,8 @@ pub enum Step {
         side: SemiSyncSide,
         on: bool,
     },
+    /// Commits of replication that wait for an acknowledgement which does not come.
+    LetGo,
     /// End the connection to the source and make another one.
     ReceiveAnew,
     /// SIGKILL to the server.
@@ -94,6 +99,7 @@ impl Step {
             Self::AddAddress(..) | Self::DropAddress(_) | Self::KeepAddresses(_) => Lane::Address,
             Self::KillServer => Lane::Process,
             Self::CloseWrites
+            | Self::CloseReturned
             | Self::OpenWrites
             | Self::ReadPosition
             | Self::EndClients
@@ -112,8 +118,14 @@ impl Step {
             | Self::LeaveGtid { .. }
             | Self::GoPastTear { .. }
             | Self::SetSemiSync { .. }
+            | Self::LetGo
             | Self::ReceiveAnew => Lane::Server,
         }
+    }
+
+    /// Whether waiting for acknowledgements may be switched off for as long as it lasts.
+    pub(super) const fn may_stop_waiting(&self) -> bool {
+        matches!(self, Self::CloseReturned | Self::LetGo | Self::CatchUp(_) | Self::ApplyTail(_))
     }
 
     /// The step in words, for the log.
@@ -124,6 +136,7 @@ impl Step {
             Self::AddAddress(role, _) => format!("add the address of {role}"),
             Self::DropAddress(role) => format!("take off the address of {role}"),
             Self::CloseWrites => "make the server read-only".to_owned(),
+            Self::CloseReturned => "make the server read-only that came back".to_owned(),
             Self::OpenWrites => "make the server writable".to_owned(),
             Self::ReadPosition => "read the final position of the binary log".to_owned(),
             Self::EndClients => "end the client threads".to_owned(),
@@ -147,6 +160,9 @@ impl Step {
                     SemiSyncSide::Replica => "acknowledging",
                 };
                 format!("switch {side} {} (semi-synchronous replication)", if *on { "on" } else { "off" })
+            }
+            Self::LetGo => {
+                "let commits of replication go that wait for an acknowledgement in vain".to_owned()
             }
             Self::ReceiveAnew => "connect to the source anew".to_owned(),
             Self::GoPastTear { .. } => "go on behind a torn end of the source's log".to_owned(),

@@ -6,6 +6,7 @@ pub(crate) mod followers;
 pub(crate) mod kept;
 pub(crate) mod lanes;
 pub(crate) mod ledger;
+pub(crate) mod let_go;
 mod liveness;
 pub(crate) mod named;
 mod one_address;

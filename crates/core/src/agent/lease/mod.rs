@@ -15,7 +15,7 @@ use super::mind::AgentMind;
 use super::step::Lifetime;
 use crate::cluster::LogLevel;
 use crate::lease::{Durable, Duty, Epoch, HolderLease, Promiser, Refusal};
-use crate::message::{Isolated, LeaseTerms, Promotion};
+use crate::message::{Isolated, LeaseTerms, Promotion, ServerView};
 use crate::moment::Moment;
 use crate::names::HostName;
 
@@ -225,6 +225,8 @@ impl AgentMind {
         let length = self.terms().length.duration();
         self.lease.contacts.retain(|_, at| now.since(*at) < length);
         self.save_durable(now, actions);
+        // From here on clients of the writer may be waiting for what this server commits.
+        self.memory.semi_sync.came_back &= self.memory.lease.is_none() || self.server == ServerView::Gone;
         self.memory.waits = self.lease.promiser.waits();
         self.memory.durable.clone_from(&self.lease.durable);
         self.answer_promises(now, actions);
