@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use mmm_lab::{CLIENT, CLIENT2, GATEWAY, M1, M2, MON, Manner, Moment, WRITER, wait_for};
+use mmm_lab::{CLIENT, CLIENT2, GATEWAY, M1, M2, MON, Manner, Moment, Show, WRITER, wait_for};
 
 use crate::cluster::{ID1, ID2, SOON};
 use crate::overlap::Overlap;
@@ -77,6 +77,13 @@ fn an_unplugged_writer_is_replaced_and_changes_nothing_when_it_is_plugged_in_aga
     lab.expect_host(M2, "ONLINE", &["writer", "reader", "reader"], SOON).unwrap();
     let replugged = lab.replug(M1).unwrap();
     expect_quiet_return(&mut lab, replugged);
+    // What a client wrote while the cable was being pulled may be there alone.
+    let settled = |show: &Show| ["ONLINE", "REPLICATION_FAIL"].contains(&show.state(M1));
+    let show = lab.wait_show("the old writer compared", SOON, settled).unwrap();
+    if show.state(M1) == "REPLICATION_FAIL" {
+        eprintln!("{}", lab.tell(&["diverged", M1]));
+        lab.tell(&["rejoin", "--merge", M1]);
+    }
     lab.expect_host(M2, "ONLINE", &["writer", "reader"], SOON).unwrap();
     lab.end_accounted();
 }

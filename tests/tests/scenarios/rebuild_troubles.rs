@@ -7,7 +7,8 @@ use mmm_lab::{Builder, ConfigFile, Flavour, Judge, Life, M1, M2, MON, Program, w
 
 use crate::cluster::{Cluster, SOON};
 use crate::rebuild::{
-    LONG, diverged, expect_rebuilt, mariadb, mysql, only_on_the_old, rows_of, start_when_asked,
+    LONG, diverged, expect_rebuilt, grant, mariadb, mysql, mysql_by_place, only_on_the_old, rows_of,
+    start_when_asked,
 };
 use crate::replicas::R1;
 
@@ -188,7 +189,7 @@ fn another_writer(builder: Builder, flavour: Flavour, first: impl FnOnce(&Cluste
 }
 
 /// Somebody starts the server as often as that is asked for, until its host is rebuilt from the replica.
-fn expect_rebuilt_from_the_replica(lab: &Cluster, only: &[u64]) {
+fn wait_rebuilt_from_the_replica(lab: &Cluster) {
     wait_for("the rebuild's end", LONG * 2, || {
         let log = lab.log(MON, Program::Monitor).unwrap();
         if log.contains("'MySQL-M1' was rebuilt from 'MySQL-R1'") {
@@ -202,6 +203,10 @@ fn expect_rebuilt_from_the_replica(lab: &Cluster, only: &[u64]) {
         Err(shown)
     })
     .unwrap();
+}
+
+fn expect_rebuilt_from_the_replica(lab: &Cluster, only: &[u64]) {
+    wait_rebuilt_from_the_replica(lab);
     lab.expect_host(M1, "ONLINE", &["reader"], LONG).unwrap();
     lab.wait_follows(M1, R1, SOON);
     assert_eq!(rows_of(lab, M1, only), Vec::<u64>::new());
@@ -226,4 +231,34 @@ fn mysql_9_7_a_server_that_hangs_over_its_broken_off_copy_is_killed_and_copied_a
     lab.wait_log(M1, Program::Agent, ": killing it", LONG).unwrap();
     lab.wait_shown("its copy was broken off, and its server has ended and was not started", SOON);
     expect_rebuilt_from_the_replica(&lab, &only);
+}
+
+/// The copy is whole and nobody has started its server yet when the one that was copied dies: its place is one in the log of that.
+#[test]
+fn mysql_9_7_without_gtids_the_copy_of_a_writer_that_died_is_made_anew_from_the_next_one() {
+    let candidate = format!("<host {R1}>\n    candidate yes\n</host>\n");
+    let builder = mysql_by_place("rt_my_places").replicas(1).append(ConfigFile::Three, &candidate);
+    let builder = builder.server_line("gtid_mode = OFF").server_line("enforce_gtid_consistency = OFF");
+    let lab = Cluster::make(builder);
+    lab.wait_show("all ONLINE", SOON, |show| show.hosts.values().all(|host| host.state == "ONLINE")).unwrap();
+    grant(&lab, Flavour::MySql97);
+    lab.expect_covered();
+    lab.tell(&["move_role", "writer", M2]);
+    lab.wait_follows(R1, M2, SOON);
+    lab.tell(&["set_offline", M1]);
+    begin_rebuild(&lab);
+    lab.wait_shown("was not started again: start it", LONG);
+    lab.kill(M2, Program::Server).unwrap();
+    lab.expect_host(R1, "ONLINE", &["writer", "reader", "reader"], LONG).unwrap();
+    lab.start(M1, Program::Server).unwrap();
+    lab.wait_log(M1, Program::Agent, "ends is known in its log only", LONG).unwrap();
+    wait_rebuilt_from_the_replica(&lab);
+    wait_for("checks that let it in", SOON, || match lab.control(&["set_online", M1]).unwrap() {
+        output if output.success() => Ok(()),
+        output => Err(output.to_string()),
+    })
+    .unwrap();
+    lab.wait_follows(M1, R1, SOON);
+    lab.wait_replicated(R1, M1, SOON).unwrap();
+    lab.expect_identical(R1, &[M1]);
 }

@@ -46,6 +46,9 @@ pub(crate) struct Journal {
     pub(crate) log_state: String,
     /// Where in the writer's log such a copy ends, for a channel that goes by that.
     pub(crate) place: Option<(String, u64)>,
+    /// Whose copy it is: in no other log its place means anything.
+    #[serde(default)]
+    pub(crate) copied_from: Option<HostName>,
     /// Seconds between two attempts to reach the writer.
     pub(crate) retry: u64,
     /// How it ended.
@@ -70,6 +73,7 @@ impl Journal {
             gtid: None,
             log_state: String::new(),
             place: None,
+            copied_from: None,
             retry: 60,
             end: None,
         }

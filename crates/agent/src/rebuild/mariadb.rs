@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backup_desk::{BACKUP_TOOLS, last_of};
 use super::folders::{Folders, give_to_owner_of};
 use super::journal::{Journal, Phase};
-use super::mysql::close;
+use super::mysql::{close, leads_to};
 use super::{Trouble, Work};
 use crate::peer_calls::open_session;
 use crate::server_process::{find_server, tools_beside_server};
@@ -103,6 +103,7 @@ impl Work {
         match gtid {
             Ok((gtid, place)) => {
                 journal.place = by_place.then_some(place);
+                journal.copied_from = Some(journal.from.clone());
                 journal.log_state = written_by(server_id, &[&before.binlog_state, &before.slave_pos]);
                 journal.gtid = Some(gtid);
                 journal.pid_file = Some(pid_file);
@@ -271,7 +272,8 @@ impl Work {
     pub(super) async fn attach_backup(&self, journal: &mut Journal, mut own: Session) -> Result<(), Trouble> {
         let donor = self.donor(journal)?;
         let gtid = journal.gtid.clone().unwrap_or_default();
-        if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
+        let channel = own.channel(QUICK).await.map_err(Trouble::broken)?;
+        if channel.is_some() {
             own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
         } else {
             own.set_gtid_history(&gtid, &journal.log_state, QUICK).await.map_err(Trouble::broken)?;
@@ -280,12 +282,16 @@ impl Work {
             host: donor.server.ip.to_string(),
             port: donor.server.port,
             account: donor.replication.clone(),
-            at: match &journal.place {
+            at: match journal.place.as_ref().filter(|_| journal.copied_from.as_ref() == Some(&journal.from)) {
                 Some((file, pos)) => StartAt::Log(Coordinates { file: file.clone(), pos: *pos }),
                 None => StartAt::Gtid(GtidUse::SlavePos),
             },
         };
-        own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
+        // From its place everything would be applied once more.
+        let is_there = channel.is_some_and(|channel| leads_to(&channel, &donor));
+        if matches!(to.at, StartAt::Gtid(_)) || !is_there {
+            own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
+        }
         own.set_channel_retry(journal.tls, journal.retry, QUICK).await.map_err(Trouble::broken)?;
         self.lead_the_writer_back(&donor, &mut own).await?;
         own.start_replication(QUICK).await.map_err(Trouble::broken)?;

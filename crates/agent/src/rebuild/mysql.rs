@@ -5,8 +5,11 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use mmm_core::HostName;
 use mmm_core::rebuild::RebuildStage;
-use mmm_mysql::{Flavour, GtidUse, ReadOnlyOutcome, Repoint, ServerError, Session, StartAt, Version};
+use mmm_mysql::{
+    Channel, Flavour, GtidUse, ReadOnlyOutcome, Repoint, ServerError, Session, StartAt, Version,
+};
 use tokio::fs;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -107,6 +110,7 @@ impl Work {
             own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
         }
         (journal.server, journal.broken_off) = (process, false);
+        journal.copied_from = Some(journal.from.clone());
         journal.data.clone_from(&own.identity().datadir);
         journal.write(&self.path).map_err(Trouble::Broken)?;
         if let Some(data) = &journal.data {
@@ -251,18 +255,49 @@ impl Work {
         let (done, _) = own.clone_progress(QUICK).await.map_err(Trouble::broken)?;
         journal.bytes = done;
         // What was copied with the rest leads where the writer gets its transactions from: to this very host, mostly.
-        if own.channel(QUICK).await.map_err(Trouble::broken)?.is_some() {
+        let channel = own.channel(QUICK).await.map_err(Trouble::broken)?;
+        if channel.is_some() {
             own.stop_replication(STOP_LIMIT).await.map_err(Trouble::broken)?;
         }
-        let at = StartAt::Gtid(GtidUse::SlavePos);
+        if !own.identity().gtid && journal.copied_from.as_ref() != Some(&journal.from) {
+            let of = journal.copied_from.as_ref().map_or("another host", HostName::as_str).to_owned();
+            journal.copy_before = Some(status.begun);
+            self.enter(journal, Phase::Copy)?;
+            return Err(Trouble::Broken(format!(
+                "where the copy of '{of}' ends is known in its log only, and '{}' is the writer now: copying that",
+                journal.from
+            )));
+        }
+        let at = if own.identity().gtid {
+            StartAt::Gtid(GtidUse::SlavePos)
+        } else {
+            let place = status
+                .place
+                .ok_or_else(|| Trouble::broken("the copy does not say where the writer's log stood"))?;
+            StartAt::Log(place)
+        };
         let to = Repoint {
             host: donor.server.ip.to_string(),
             port: donor.server.port,
             account: donor.replication.clone(),
             at,
         };
-        own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
+        // From its place everything would be applied once more.
+        let is_there = channel.is_some_and(|channel| leads_to(&channel, &donor));
+        if own.identity().gtid || !is_there {
+            own.repoint(&to, QUICK).await.map_err(Trouble::broken)?;
+        }
         own.set_channel_login(journal.tls, journal.asks_for_key, QUICK).await.map_err(Trouble::broken)?;
+        // A writer that is lost by now has nothing to go on with; without GTIDs there would be no way on from the copy either.
+        if let Err(trouble) = self.lead_the_writer_back(&donor, &mut own).await {
+            let (Trouble::Vain(error) | Trouble::Broken(error)) = trouble;
+            if !own.identity().gtid {
+                return Err(Trouble::Broken(error));
+            }
+            tracing::warn!(
+                "Can't look whether the writer goes by places in the log that this host had: {error}"
+            );
+        }
         own.start_replication(QUICK).await.map_err(Trouble::broken)?;
         own.close().await;
         if let Some(data) = &journal.data {
@@ -270,6 +305,12 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// The copy's own channel never does: an attempt before this one has pointed it there.
+pub(super) fn leads_to(channel: &Channel, donor: &Donor) -> bool {
+    let status = &channel.status;
+    status.source_host == donor.server.ip.to_string() && status.source_port == donor.server.port
 }
 
 /// A server keeps its own UUID when it copies another one, and would count on in its transactions where the copy has them end: by
@@ -325,8 +366,8 @@ fn check_versions(own: &Session, other: &Session) -> Result<(), Trouble> {
             here.version_text
         )));
     }
-    if !here.gtid || !there.gtid {
-        return Err(Trouble::Vain("gtid_mode is not ON on both servers".to_owned()));
+    if here.gtid != there.gtid {
+        return Err(Trouble::Vain("gtid_mode is ON on one of the servers only".to_owned()));
     }
     Ok(())
 }

@@ -151,9 +151,10 @@ impl Cluster {
                 "The agent on '{silent}' has not said yet what its server has: try again in a moment."
             ));
         }
-        if !self.has_gtids(name) || !self.has_gtids(&from) {
+        // A copy says where it was made by both, and only one of them counts there.
+        if self.has_gtids(name) != self.has_gtids(&from) {
             return Err(format!(
-                "'{name}' and '{from}' don't both have GTIDs: it can't be shown where replication between them would have to go on. Rebuild it by hand."
+                "Of '{name}' and '{from}' only one has GTIDs: replication between them could not go on. Give both the same gtid_mode."
             ));
         }
         Ok(from)

@@ -160,8 +160,9 @@ fn only_a_host_out_of_service_may_be_rebuilt_and_only_from_a_writer_that_serves(
     fixture.report("db1", |status| status.server = ServerView::Up { writable: true });
     fixture.report("db2", |status| status.gtid.as_mut().unwrap().slave_pos = String::new());
     fixture.report("db2", |status| status.gtid.as_mut().unwrap().binlog_state = "bin.000001:4".into());
-    assert!(fixture.command("rejoin --clone db2").contains("don't both have GTIDs"));
-    fixture.report("db2", |status| status.gtid = Some(gtid(13, 5, 40)));
+    assert!(fixture.command("rejoin --clone db2").contains("only one has GTIDs"));
+    fixture.report("db1", |status| status.gtid.as_mut().unwrap().slave_pos = "bin.000002:7".into());
+    fixture.report("db1", |status| status.gtid.as_mut().unwrap().binlog_state = "bin.000009:4".into());
     assert!(fixture.command("rejoin --clone db2").starts_with("OK: "));
     assert!(fixture.orders["db2"].rebuild.is_some(), "there is nothing to save");
     assert!(fixture.command("set_online db2").contains("being rebuilt"));
