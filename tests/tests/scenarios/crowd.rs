@@ -14,7 +14,7 @@ fn description(name: &str, flavour: Flavour) -> Builder {
     quick(name)
         .server(flavour)
         .gtid()
-        .server_line("max_connections = 5000\nback_log = 2000\nmax_connect_errors = 1000000")
+        .server_line("max_connections = 8000\nback_log = 4000\nmax_connect_errors = 1000000")
         .append(ConfigFile::Common, "max_kill_retries 2")
 }
 
@@ -40,25 +40,44 @@ fn move_away(lab: &Cluster, clients: &Clients) {
 
 const CROWD: u32 = 1000;
 
-fn crowd() -> Load {
-    Load { clients: CROWD, every: Duration::from_secs(2), ..Load::default() }
+/// However many they are, they write 500 times a second together.
+fn crowd(clients: u32) -> Load {
+    Load { clients, every: Duration::from_millis(2) * clients, ..Load::default() }
 }
 
-fn sessions(name: &str, flavour: Flavour) {
+fn sessions(name: &str, flavour: Flavour, count: u32) {
     let lab = Cluster::up(description(name, flavour));
     lab.wait_covered(SOON).unwrap();
-    let clients = lab.start_clients(&crowd()).unwrap();
+    let clients = lab.start_clients(&crowd(count)).unwrap();
+    let query = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'probe'";
+    wait_for("all of them connected", SOON, || {
+        match lab.sql(M1, query).unwrap().value().and_then(|text| text.parse::<u32>().ok()) {
+            Some(connected) if connected >= count => Ok(()),
+            connected => Err(format!("{connected:?}")),
+        }
+    })
+    .unwrap();
     move_away(&lab, &clients);
 }
 
 #[test]
 fn a_thousand_sessions_are_ended_and_come_back() {
-    sessions("crowd", Flavour::MariaDb1011);
+    sessions("crowd", Flavour::MariaDb1011, CROWD);
 }
 
 #[test]
 fn mysql_9_7_a_thousand_sessions_are_ended_and_come_back() {
-    sessions("crowd_my", Flavour::MySql97);
+    sessions("crowd_my", Flavour::MySql97, CROWD);
+}
+
+#[test]
+fn five_thousand_sessions_are_ended_and_come_back() {
+    sessions("crowd_5000", Flavour::MariaDb1011, 5 * CROWD);
+}
+
+#[test]
+fn mysql_9_7_five_thousand_sessions_are_ended_and_come_back() {
+    sessions("crowd_my_5000", Flavour::MySql97, 5 * CROWD);
 }
 
 /// Clients that begin again at once, each with one statement, as long as this lives.
@@ -90,7 +109,7 @@ fn same_row(name: &str, flavour: Flavour) {
     lab.sql(M1, "CREATE TABLE lab.hot (id INT PRIMARY KEY, n INT); INSERT INTO lab.hot VALUES (1, 1)")
         .unwrap();
     lab.wait_covered(SOON).unwrap();
-    let clients = lab.start_clients(&crowd()).unwrap();
+    let clients = lab.start_clients(&crowd(CROWD)).unwrap();
     let take = "UPDATE lab.hot SET n = n + 1";
     let holds = Stubborn::start(&lab, 2, &format!("BEGIN; {take}; SELECT SLEEP(50)"));
     let waits = Stubborn::start(&lab, 8, take);

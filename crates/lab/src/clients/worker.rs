@@ -4,12 +4,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -40,19 +39,19 @@ type Ended = (Outcome, Option<u32>, String);
 impl ClientWorker {
     /// Works until SIGTERM or SIGINT.
     pub fn run(&self) -> Result<()> {
-        let told = Arc::new(AtomicBool::new(false));
+        let (told, tells) = watch::channel(false);
         let clients = async {
             let mut clients = JoinSet::new();
             for (index, record) in self.records.iter().enumerate() {
                 let first = self.first + u64::try_from(index).unwrap_or_default() * NUMBERS_PER_CLIENT;
                 let (target, record, every) = (self.target.clone(), record.clone(), self.every);
-                let told = Arc::clone(&told);
+                let tells = tells.clone();
                 // Not all at the same moment: logins of a thousand at once would take longer than they wait.
                 let place = u32::try_from(index).unwrap_or_default();
                 let later = every * place / u32::try_from(self.records.len()).unwrap_or(u32::MAX);
                 clients.spawn(async move {
                     sleep(later).await;
-                    client(&target, first, every, &record, &told).await
+                    client(&target, first, every, &record, tells).await
                 });
             }
             while let Some(ended) = clients.join_next().await {
@@ -60,7 +59,9 @@ impl ClientWorker {
             }
             Ok(())
         };
-        let told_to_end = || told.store(true, Ordering::SeqCst);
+        let told_to_end = || {
+            told.send_replace(true);
+        };
         until_told(clients, Some(&told_to_end))
     }
 }
@@ -71,16 +72,17 @@ async fn client(
     first: u64,
     every: Duration,
     record: &Path,
-    told: &AtomicBool,
+    mut told: watch::Receiver<bool>,
 ) -> Result<()> {
     let mut file = at(File::create(record), "cannot create", record)?;
     let mut slot = None;
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     for number in first.. {
-        tick.tick().await;
-        if told.load(Ordering::SeqCst) {
-            break;
+        tokio::select! {
+            biased;
+            _ = told.wait_for(|told| *told) => break,
+            _ = tick.tick() => {}
         }
         let deed = Deed::of(number);
         let start = Moment::now();
