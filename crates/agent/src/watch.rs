@@ -56,8 +56,8 @@ pub(crate) struct ServerWatch {
     keeper: Arc<LogKeeper>,
     /// The server that was last talked to, as long as its end has not been told.
     process: Option<ProcessHandle>,
-    /// It takes writes, answered when it was asked for that, and did not when it was asked for its replication.
-    is_half_silent: bool,
+    /// For everything but whether the server is writable: what is asked here may hang where a server lives, and a new connection as well.
+    further: Option<Session>,
 }
 
 /// Why a connection is not kept any longer.
@@ -95,7 +95,7 @@ impl ServerWatch {
             places: LogPlaces::new(now.replication.clone()),
             keeper,
             process: None,
-            is_half_silent: false,
+            further: None,
         }
     }
 
@@ -201,12 +201,9 @@ impl ServerWatch {
         self.process = self.find_process(&session);
         // It may have been open in between.
         self.places.forget_end();
-        if let Err(error) = self.keeper.ask(&mut session, SILENT_AFTER).await {
-            tracing::debug!("Can't ask where the log is: {error}");
-        }
+        self.further = None;
         let closed = session.watch();
-        // Whether it lives is asked first where the rest is answered late or not at all.
-        let mut turn = u32::from(self.is_half_silent);
+        let mut turn = 0;
         let mut asked = asked;
         let mut look = None;
         loop {
@@ -215,11 +212,9 @@ impl ServerWatch {
             match self.ask(&mut session, everything, asked).await {
                 Ok(writable) => {
                     self.say(ServerView::Up { writable }, asked).await;
-                    // What is still to come on this connection would be taken for the next answer.
-                    if self.is_half_silent && everything {
-                        return Ended::Ask;
+                    if !everything || self.further.is_some() {
+                        self.say_looked(look.take()).await;
                     }
-                    self.say_looked(look.take()).await;
                 }
                 Err(error) if matches!(error.kind, ErrorKind::TimedOut { .. }) => {
                     self.say(ServerView::Silent { writable_before: self.was_writable() }, asked).await;
@@ -260,16 +255,43 @@ impl ServerWatch {
             (self.gtid, self.received) = (None, None);
             return Ok(!read_only);
         }
-        self.is_half_silent = match self.ask_for_replication(session, read_only, asked).await {
+        match self.ask_further(read_only, asked).await {
             // The receiver of a writer can't write and keeps what is asked for locked: the server lives, and whether clients can write is
             // seen elsewhere. Of one that is to take the role over it says that it can't.
             Err(error) if !read_only && matches!(error.kind, ErrorKind::TimedOut { .. }) => {
                 (self.gtid, self.received) = (None, None);
-                true
             }
-            answer => answer.map(|()| false)?,
-        };
+            answer => answer?,
+        }
         Ok(!read_only)
+    }
+
+    async fn ask_further(&mut self, read_only: bool, asked: Moment) -> Result<(), ServerError> {
+        let mut session = match self.further.take() {
+            Some(session) => session,
+            None => match self.log_in_further().await {
+                // It lets nobody else in, as when all connections are used up.
+                Err(error) if error.proves_life() => {
+                    tracing::debug!("No second connection to the server: {error}");
+                    (self.gtid, self.received) = (None, None);
+                    return Ok(());
+                }
+                answer => answer?,
+            },
+        };
+        // What does not come in time would be taken for the next answer: then this connection is given up.
+        self.ask_for_replication(&mut session, read_only, asked).await?;
+        self.further = Some(session);
+        Ok(())
+    }
+
+    async fn log_in_further(&self) -> Result<Session, ServerError> {
+        let mut session = Session::connect(&self.endpoint, &self.account, SILENT_AFTER).await?;
+        match self.keeper.ask(&mut session, SILENT_AFTER).await {
+            Err(error) if error.proves_life() => tracing::debug!("Can't ask where the log is: {error}"),
+            answer => answer?,
+        }
+        Ok(session)
     }
 
     async fn ask_for_replication(

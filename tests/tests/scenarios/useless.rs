@@ -77,13 +77,13 @@ fn expect_stays(lab: &Cluster, time: Duration) {
 }
 
 /// Something for the writer's own replication, which can't be written down there and keeps its state locked.
-fn send_back(lab: &Cluster) {
+fn send_back(lab: &Cluster, number: u32) {
     let open = if lab.sql(M2, "SELECT @@super_read_only").is_ok() {
         "SET GLOBAL super_read_only = OFF; "
     } else {
         ""
     };
-    let statement = format!("{open}INSERT INTO lab.sent_back VALUES (1)");
+    let statement = format!("{open}INSERT INTO lab.sent_back VALUES ({number})");
     wait_for(&statement, SOON, || {
         // Its agent closes it again at once.
         lab.sql(M2, &statement).map(|_| ()).map_err(|error| error.to_string())
@@ -98,12 +98,16 @@ fn stalled_and_shown(builder: Builder) {
     lab.sql(M1, "CREATE TABLE lab.sent_back (id INT PRIMARY KEY)").unwrap();
     lab.wait_replicated(M1, M2, SOON).unwrap();
     let clients = at_work(&lab);
+    send_back(&lab, 1);
     lab.stall_storage(M1).unwrap();
-    send_back(&lab);
+    // Where the receiver is when it can't go on decides what it keeps locked.
+    for number in 2..10 {
+        send_back(&lab, number);
+    }
     let words = "host MySQL-M1: no write gets through: the storage of its server does not answer";
     lab.wait_shown(words, SOON);
     assert!(lab.tell(&["checks"]).contains("MySQL-M1  write_path  ERROR: no write gets through"));
-    expect_stays(&lab, Duration::from_secs(4));
+    expect_stays(&lab, Duration::from_secs(6));
     let long = lab.tell(&["show", "--long"]);
     assert!(long.contains("on_stalled_writes show: the role stays"), "{long}");
     let resumed = lab.resume_storage(M1).unwrap();
