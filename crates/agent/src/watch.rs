@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mmm_core::{AgentEvent, GtidView, Moment, OrderId, Place, Received, ServerView};
+use mmm_core::{AgentEvent, AgentStatus, GtidView, Moment, OrderId, Place, Received, ServerView};
 use mmm_mysql::{
     Account, ClosedWatch, Endpoint, ErrorKind, Flavour, GtidState, Identity, ReplicaStatus, ServerError,
     Session, ThreadState,
@@ -29,6 +29,8 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const ASK_MORE_EVERY: u32 = 4;
 /// Without an answer for this long the server counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// Until another attempt at a second connection, where the server did not let one in.
+const SECOND_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A server that asks a name server which is away lets somebody new in only after that gave up.
 pub(crate) const LOGIN_PATIENCE: Duration = Duration::from_secs(30);
 /// A process that ends closes its connections first, and is gone shortly after.
@@ -43,6 +45,8 @@ pub(crate) struct ServerWatch {
     setup: watch::Receiver<Arc<Setup>>,
     /// Looks that the monitor orders.
     looks: watch::Receiver<OrderId>,
+    /// What is known of this host, of its writes among others.
+    reported: watch::Receiver<AgentStatus>,
     events: mpsc::Sender<AgentEvent>,
     /// Where the server itself says that its pid stands, for who has to find its process later.
     named: watch::Sender<Option<PathBuf>>,
@@ -58,6 +62,12 @@ pub(crate) struct ServerWatch {
     process: Option<ProcessHandle>,
     /// For everything but whether the server is writable: what is asked here may hang where a server lives, and a new connection as well.
     further: Option<Session>,
+    /// When the server did not let that one in.
+    shut_out: Option<Moment>,
+    /// It takes writes, answered when it was asked for that, and did not when it was asked for its replication.
+    is_half_silent: bool,
+    /// It told everything when it was asked for that last.
+    told_all: bool,
 }
 
 /// Why a connection is not kept any longer.
@@ -74,6 +84,7 @@ impl ServerWatch {
     pub(crate) fn new(
         setup: watch::Receiver<Arc<Setup>>,
         looks: watch::Receiver<OrderId>,
+        reported: watch::Receiver<AgentStatus>,
         events: mpsc::Sender<AgentEvent>,
         named: watch::Sender<Option<PathBuf>>,
         keeper: Arc<LogKeeper>,
@@ -85,6 +96,7 @@ impl ServerWatch {
             pid_file: now.server_pid_file.clone(),
             setup,
             looks,
+            reported,
             events,
             named,
             last: ServerView::Unknown,
@@ -96,6 +108,9 @@ impl ServerWatch {
             keeper,
             process: None,
             further: None,
+            shut_out: None,
+            is_half_silent: false,
+            told_all: false,
         }
     }
 
@@ -203,7 +218,8 @@ impl ServerWatch {
         self.places.forget_end();
         self.further = None;
         let closed = session.watch();
-        let mut turn = 0;
+        // Whether it lives is asked first where the rest is answered late or not at all.
+        let mut turn = u32::from(std::mem::take(&mut self.is_half_silent));
         let mut asked = asked;
         let mut look = None;
         loop {
@@ -212,7 +228,12 @@ impl ServerWatch {
             match self.ask(&mut session, everything, asked).await {
                 Ok(writable) => {
                     self.say(ServerView::Up { writable }, asked).await;
-                    if !everything || self.further.is_some() {
+                    // What is still to come on this connection would be taken for the next answer.
+                    if !session.is_usable() {
+                        self.is_half_silent = true;
+                        return Ended::Ask;
+                    }
+                    if !everything || self.told_all {
                         self.say_looked(look.take()).await;
                     }
                 }
@@ -255,34 +276,52 @@ impl ServerWatch {
             (self.gtid, self.received) = (None, None);
             return Ok(!read_only);
         }
-        match self.ask_further(read_only, asked).await {
+        self.told_all = false;
+        match self.ask_further(session, read_only, asked).await {
             // The receiver of a writer can't write and keeps what is asked for locked: the server lives, and whether clients can write is
             // seen elsewhere. Of one that is to take the role over it says that it can't.
-            Err(error) if !read_only && matches!(error.kind, ErrorKind::TimedOut { .. }) => {
-                (self.gtid, self.received) = (None, None);
-            }
+            Err(error) if !read_only && error.is_timeout() => (self.gtid, self.received) = (None, None),
             answer => answer?,
         }
         Ok(!read_only)
     }
 
-    async fn ask_further(&mut self, read_only: bool, asked: Moment) -> Result<(), ServerError> {
-        let mut session = match self.further.take() {
-            Some(session) => session,
-            None => match self.log_in_further().await {
-                // It lets nobody else in, as when all connections are used up.
-                Err(error) if error.proves_life() => {
+    /// By the second connection where there is one.
+    async fn ask_further(
+        &mut self,
+        own: &mut Session,
+        read_only: bool,
+        asked: Moment,
+    ) -> Result<(), ServerError> {
+        if self.further.is_none() && self.shut_out.is_none_or(|at| asked.since(at) >= SECOND_AGAIN_AFTER) {
+            self.shut_out = None;
+            match self.log_in_further().await {
+                Ok(session) => self.further = Some(session),
+                Err(error) if error.is_timeout() || error.proves_life() => {
                     tracing::debug!("No second connection to the server: {error}");
-                    (self.gtid, self.received) = (None, None);
-                    return Ok(());
+                    self.shut_out = Some(asked);
                 }
-                answer => answer?,
-            },
-        };
-        // What does not come in time would be taken for the next answer: then this connection is given up.
-        self.ask_for_replication(&mut session, read_only, asked).await?;
-        self.further = Some(session);
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(mut session) = self.further.take() {
+            // What does not come in time would be taken for the next answer: then this connection is given up.
+            self.ask_for_replication(&mut session, read_only, asked).await?;
+            self.further = Some(session);
+        } else if !read_only && self.takes_no_writes() {
+            // For a login of ours the server makes a temporary table, which it can't while its storage stands still. It lives as long as
+            // it answers here, where nothing may be asked that hangs.
+            (self.gtid, self.received) = (None, None);
+            return Ok(());
+        } else {
+            self.ask_for_replication(own, read_only, asked).await?;
+        }
+        self.told_all = true;
         Ok(())
+    }
+
+    fn takes_no_writes(&self) -> bool {
+        self.reported.borrow().writes.as_ref().is_some_and(|status| status.path.is_useless())
     }
 
     async fn log_in_further(&self) -> Result<Session, ServerError> {

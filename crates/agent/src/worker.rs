@@ -131,6 +131,7 @@ fn start_lanes(
     setup: &watch::Receiver<Arc<Setup>>,
     pid_file: watch::Receiver<PathBuf>,
     looks: watch::Receiver<OrderId>,
+    reported: watch::Receiver<AgentStatus>,
     events: &mpsc::Sender<AgentEvent>,
     keeper: Arc<LogKeeper>,
 ) -> Result<Lanes> {
@@ -145,7 +146,7 @@ fn start_lanes(
     let (process, steps) = mpsc::channel(1);
     let lane = ProcessLane { pid_file, named, events: events.clone() };
     tokio::spawn(lane.run(steps));
-    let watch = ServerWatch::new(setup.clone(), looks, events.clone(), name, keeper);
+    let watch = ServerWatch::new(setup.clone(), looks, reported, events.clone(), name, keeper);
     tokio::spawn(watch.run());
     Ok(Lanes { address, server, process })
 }
@@ -181,7 +182,7 @@ impl Worker {
         let (server_pid_file, pid_file) = watch::channel(setup.server_pid_file.clone());
         let (looks, ordered) = watch::channel(OrderId::default());
         let keeper = Arc::new(LogKeeper::load(&SalvagePaths::beside(&setup.epoch_path).log));
-        let lanes = start_lanes(&current, pid_file, ordered, &events, Arc::clone(&keeper))?;
+        let lanes = start_lanes(&current, pid_file, ordered, reported.clone(), &events, Arc::clone(&keeper))?;
         let tails = TailDesk::new(keeper, setup.instance);
         let backups = BackupDesk::new(current.clone(), setup.instance);
         let listener = Listener {
