@@ -129,8 +129,10 @@ fn the_probe_and_the_judge_tell_what_a_killed_server_cost() {
     probe.wait_write(second, SOON).unwrap();
     let killed = lab.kill(M1, Program::Server).unwrap();
     let dead = Moment::now();
+    // Long enough after it that no write that was slow before it took as long.
+    let refused_since = dead + Duration::from_millis(500);
     probe
-        .wait_attempt("a refused attempt", SOON, |a| a.outcome == Outcome::Failed && a.start > killed)
+        .wait_attempt("a refused attempt", SOON, |a| a.outcome == Outcome::Failed && a.start > refused_since)
         .unwrap();
     let judge = Judge::new(&lab, probe.stop().unwrap());
     assert!(!probe.is_running());
