@@ -124,6 +124,7 @@ impl WriteWatch {
         Some(WriteSight {
             probe,
             committing: threads.committing,
+            inside: threads.inside,
             held_up_by: threads.held_up_by,
             full_disk: full_disk(look.places.folders.clone()).await,
             connections: threads.connections,

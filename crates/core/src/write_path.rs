@@ -33,6 +33,8 @@ pub struct WriteSight {
     pub probe: ProbeSight,
     /// Connections that are in the middle of a commit.
     pub committing: BTreeSet<u64>,
+    /// Those of them that nobody's lock, backup or acknowledgement can hold up any more.
+    pub inside: BTreeSet<u64>,
     /// What holds commits up, as the process list says it: an acknowledgement, a lock, a backup.
     pub held_up_by: Option<String>,
     /// A file system of the server that has no room left.
@@ -110,6 +112,10 @@ const READ_ONLY: [u16; 2] = [1290, 1836];
 pub(crate) struct WriteLooks {
     /// Since when each connection has been seen in the middle of its commit, without a look in which it was not.
     committing_since: BTreeMap<u64, Moment>,
+    /// The same, past everything that somebody could hold.
+    inside_since: BTreeMap<u64, Moment>,
+    /// When somebody was last seen to hold writes up.
+    held_at: Option<Moment>,
     /// When storage was last seen to take in a lot.
     busy_at: Option<Moment>,
     /// The full disk that writes began to stand still for: servers look again once a minute, so that they go on long after there is room.
@@ -119,15 +125,15 @@ pub(crate) struct WriteLooks {
 impl WriteLooks {
     /// What a further look says.
     pub(crate) fn judge(&mut self, sight: &WriteSight, now: Moment) -> WriteStatus {
-        self.committing_since.retain(|id, _| sight.committing.contains(id));
-        for id in &sight.committing {
-            self.committing_since.entry(*id).or_insert(now);
-        }
+        let stands = stands_in(&mut self.committing_since, &sight.committing, now);
+        let stands_inside = stands_in(&mut self.inside_since, &sight.inside, now);
         if sight.written.is_some_and(|bytes| bytes >= BUSY_BYTES) {
             self.busy_at = Some(now);
         }
-        let busy = self.busy_at.is_some_and(|at| now.since(at) < STANDS_STILL);
-        let stands = self.committing_since.values().any(|since| now.since(*since) >= STANDS_STILL);
+        if sight.held_up_by.is_some() {
+            self.held_at = Some(now);
+        }
+        let lately = |at: Option<Moment>| at.is_some_and(|at| now.since(at) < STANDS_STILL);
         let waits = matches!(&sight.probe, ProbeSight::Waiting(time) if *time >= STANDS_STILL);
         let connections_used_up =
             sight.connections.and_then(|(used, most)| (used >= most && most > 0).then_some(most));
@@ -137,41 +143,49 @@ impl WriteLooks {
         } else if sight.full_disk.is_some() {
             self.full_at.clone_from(&sight.full_disk);
         }
-        let path = path_of(sight, stands_still, busy, self.full_at.as_ref());
+        // Of our own write it is not known where it waits: as long as somebody holds others up, or just did, that may be why.
+        let for_storage = stands_inside || (waits && !lately(self.held_at));
+        let path = self.path_of(sight, stands_still, for_storage, lately(self.busy_at));
         WriteStatus { path, connections_used_up, delay: sight.delay }
+    }
+
+    fn path_of(&self, sight: &WriteSight, stands_still: bool, for_storage: bool, busy: bool) -> WritePath {
+        let full = || sight.full_disk.as_ref().or(self.full_at.as_ref()).cloned();
+        match &sight.probe {
+            ProbeSight::Failed { code, text } if FULL.contains(code) => {
+                return WritePath::FullDisk { at: full().unwrap_or_else(|| text.clone()) };
+            }
+            ProbeSight::Failed { code, text } if LOCKED.contains(code) => {
+                let by = sight.held_up_by.clone().unwrap_or_else(|| text.clone());
+                return WritePath::Blocked { by };
+            }
+            _ => {}
+        }
+        if for_storage {
+            if let Some(at) = full() {
+                return WritePath::FullDisk { at };
+            }
+            if !busy {
+                return WritePath::Stalled;
+            }
+        }
+        match (&sight.held_up_by, &sight.probe) {
+            (Some(by), _) if stands_still => WritePath::Blocked { by: by.clone() },
+            (_, ProbeSight::Failed { code, text }) if !READ_ONLY.contains(code) => {
+                WritePath::Unprobed { why: text.clone() }
+            }
+            _ => WritePath::Well,
+        }
     }
 }
 
-fn path_of(sight: &WriteSight, stands_still: bool, busy: bool, full_at: Option<&String>) -> WritePath {
-    let full = || sight.full_disk.as_ref().or(full_at).cloned();
-    match &sight.probe {
-        ProbeSight::Failed { code, text } if FULL.contains(code) => {
-            return WritePath::FullDisk { at: full().unwrap_or_else(|| text.clone()) };
-        }
-        ProbeSight::Failed { code, text } if LOCKED.contains(code) => {
-            let by = sight.held_up_by.clone().unwrap_or_else(|| text.clone());
-            return WritePath::Blocked { by };
-        }
-        _ => {}
+/// Whether one of these has stood there for a while.
+fn stands_in(since: &mut BTreeMap<u64, Moment>, now_there: &BTreeSet<u64>, now: Moment) -> bool {
+    since.retain(|id, _| now_there.contains(id));
+    for id in now_there {
+        since.entry(*id).or_insert(now);
     }
-    if stands_still {
-        // Whoever holds one commit up holds up those behind it, whatever these seem to wait for.
-        if let Some(by) = &sight.held_up_by {
-            return WritePath::Blocked { by: by.clone() };
-        }
-        if let Some(at) = full() {
-            return WritePath::FullDisk { at };
-        }
-        if !busy {
-            return WritePath::Stalled;
-        }
-    }
-    match &sight.probe {
-        ProbeSight::Failed { code, text } if !READ_ONLY.contains(code) => {
-            WritePath::Unprobed { why: text.clone() }
-        }
-        _ => WritePath::Well,
-    }
+    since.values().any(|since| now.since(*since) >= STANDS_STILL)
 }
 
 #[cfg(test)]
@@ -180,6 +194,15 @@ mod tests {
 
     fn waits(seconds: u64) -> WriteSight {
         WriteSight { probe: ProbeSight::Waiting(Duration::from_secs(seconds)), ..WriteSight::default() }
+    }
+
+    fn committing(all: &[u64], inside: &[u64], held_up_by: Option<&str>) -> WriteSight {
+        let (committing, inside) = (all.iter().copied().collect(), inside.iter().copied().collect());
+        WriteSight { committing, inside, held_up_by: held_up_by.map(str::to_owned), ..WriteSight::default() }
+    }
+
+    fn blocked(by: Option<&str>) -> WritePath {
+        WritePath::Blocked { by: by.unwrap_or_default().to_owned() }
     }
 
     fn judge(sight: &WriteSight) -> WritePath {
@@ -245,8 +268,7 @@ mod tests {
 
     #[test]
     fn commits_of_others_tell_as_much_when_the_same_ones_stand_for_a_while() {
-        let sight =
-            |ids: &[u64]| WriteSight { committing: ids.iter().copied().collect(), ..WriteSight::default() };
+        let sight = |ids: &[u64]| committing(ids, ids, None);
         let mut looks = WriteLooks::default();
         let mut look = |second, ids: &[u64]| looks.judge(&sight(ids), Moment::from_secs(second)).path;
         assert_eq!(look(1, &[5, 6]), WritePath::Well);
@@ -255,6 +277,32 @@ mod tests {
         assert_eq!(look(4, &[7, 8]), WritePath::Stalled, "connection 7");
         assert_eq!(look(5, &[8, 9]), WritePath::Stalled, "connection 8");
         assert_eq!(look(6, &[9]), WritePath::Well);
+    }
+
+    #[test]
+    fn commits_that_stand_past_a_lock_are_not_held_up_by_who_waits_for_them_to_end() {
+        // The old writer is being closed when its storage stalls: closing waits for 5, and all that come later wait for that.
+        let backup = Some("Waiting for backup lock");
+        let mut looks = WriteLooks::default();
+        let mut look = |second, sight: &WriteSight| looks.judge(sight, Moment::from_secs(second)).path;
+        assert_eq!(look(1, &committing(&[5, 6], &[5], backup)), WritePath::Well);
+        assert_eq!(look(2, &committing(&[5, 6], &[5], backup)), WritePath::Well);
+        assert_eq!(look(3, &committing(&[5, 6], &[5], backup)), WritePath::Stalled);
+        let large = WriteSight { written: Some(BUSY_BYTES), ..committing(&[5, 6], &[5], backup) };
+        assert_eq!(look(4, &large), blocked(backup), "it waits behind a large commit");
+    }
+
+    #[test]
+    fn commits_that_go_on_when_they_are_let_are_not_stalled_by_having_waited() {
+        let ack = Some("Waiting for semi-sync ACK");
+        let mut looks = WriteLooks::default();
+        let mut look = |second, sight: &WriteSight| looks.judge(sight, Moment::from_secs(second)).path;
+        let held = WriteSight { probe: waits(4).probe, ..committing(&[5, 6], &[], ack) };
+        assert_eq!(look(1, &held), blocked(ack));
+        assert_eq!(look(5, &held), blocked(ack));
+        let let_go = WriteSight { probe: waits(4).probe, ..committing(&[5, 6], &[5, 6], None) };
+        assert_eq!(look(6, &let_go), WritePath::Well);
+        assert_eq!(look(7, &let_go), WritePath::Stalled, "they do not go on");
     }
 
     #[test]

@@ -24,8 +24,11 @@ const HELD_UP: [&str; 7] = [
     "Waiting for table level lock",
     "Waiting for table flush",
 ];
-/// The first so many of these hold everybody up, the rest only who waits there.
+/// The first so many of these hold everybody up who comes to them, the rest only the probe.
 const FOR_ALL: usize = 4;
+/// The first so many also hold up who seems to wait for nothing: a commit that waits for its acknowledgement has others behind it. Locks
+/// are taken before a commit begins, and whoever is in the middle of one has them already.
+const INSIDE: usize = 1;
 /// How both families call the middle of a commit.
 const COMMITTING: [&str; 2] = ["Commit", "waiting for handler commit"];
 
@@ -33,6 +36,9 @@ const COMMITTING: [&str; 2] = ["Commit", "waiting for handler commit"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteThreads {
     pub committing: BTreeSet<u64>,
+    /// Those of them that nothing holds up which somebody holds: not even those that wait for them to end, as who closes the server does,
+    /// and whoever comes behind that.
+    pub inside: BTreeSet<u64>,
     /// What they, or the probe, wait for that somebody holds.
     pub held_up_by: Option<String>,
     pub connections: Option<(u32, u32)>,
@@ -145,18 +151,24 @@ fn heartbeat(schema: &str, server_id: u64) -> String {
 
 fn sorted(rows: &[Record], probe: Option<u64>) -> WriteThreads {
     let mut found = WriteThreads::default();
+    let mut held_inside = false;
     for row in rows {
         let Some(id) = row.number(&["Id"]) else { continue };
         let state = row.text(&["State"]).unwrap_or_default();
         if COMMITTING.contains(&state) {
             found.committing.insert(id);
+            found.inside.insert(id);
         }
         let holder = HELD_UP.iter().position(|known| state.starts_with(known));
+        held_inside |= holder.is_some_and(|index| index < INSIDE);
         if holder.is_some_and(|index| index < FOR_ALL || Some(id) == probe) {
             found.held_up_by.get_or_insert_with(|| state.to_owned());
             // Two wait for the same acknowledgement, one of them in its turn.
             found.committing.insert(id);
         }
+    }
+    if held_inside {
+        found.inside.clear();
     }
     found
 }
@@ -180,11 +192,24 @@ mod tests {
         ];
         let alone = sorted(&rows, None);
         assert_eq!(alone.committing, BTreeSet::from([3, 4]));
+        assert_eq!(alone.inside, BTreeSet::from([3, 4]));
         assert_eq!(alone.held_up_by, None, "somebody else's lock on some table");
         let own = sorted(&rows, Some(6));
         assert_eq!(own.held_up_by.as_deref(), Some("Waiting for table metadata lock"));
         let mut rows = rows.to_vec();
         rows.push(row("8", Some("Waiting for semi-sync ACK from slave")));
-        assert_eq!(sorted(&rows, None).held_up_by.as_deref(), Some("Waiting for semi-sync ACK from slave"));
+        let unacknowledged = sorted(&rows, None);
+        assert_eq!(unacknowledged.held_up_by.as_deref(), Some("Waiting for semi-sync ACK from slave"));
+        assert_eq!(unacknowledged.inside, BTreeSet::new(), "these may be behind it");
+    }
+
+    #[test]
+    fn a_lock_that_is_waited_for_holds_up_nobody_in_the_middle_of_a_commit() {
+        for lock in ["Waiting for backup lock", "Waiting for commit lock", "Waiting for global read lock"] {
+            let found = sorted(&[row("3", Some("Commit")), row("8", Some(lock))], None);
+            assert_eq!(found.held_up_by.as_deref(), Some(lock));
+            assert_eq!(found.committing, BTreeSet::from([3, 8]));
+            assert_eq!(found.inside, BTreeSet::from([3]));
+        }
     }
 }
