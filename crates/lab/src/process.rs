@@ -18,7 +18,16 @@ pub struct ProcessId {
 struct Stat {
     state: char,
     parent: i32,
+    threads: u32,
     start: u64,
+}
+
+impl Stat {
+    /// A zombie has ended: it holds no file, no socket and no memory, it only waits to be collected. Unless other threads of it are still
+    /// on their way out: until the last of them has gone, all that it held is held.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -28,8 +37,9 @@ fn stat(pid: i32) -> Option<Stat> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, start })
+    let threads = fields.nth(15)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, parent, threads, start })
 }
 
 /// How a recorded process is doing.
@@ -43,7 +53,7 @@ pub enum Life {
 impl ProcessId {
     /// The process that has this pid now, if it lives.
     pub fn of(pid: i32) -> Option<Self> {
-        stat(pid).filter(|stat| stat.state != 'Z').map(|stat| Self { pid, start: stat.start })
+        stat(pid).filter(|stat| !stat.has_ended()).map(|stat| Self { pid, start: stat.start })
     }
 
     pub fn current() -> Self {
@@ -54,8 +64,8 @@ impl ProcessId {
     pub fn life(self) -> Life {
         match stat(self.pid) {
             Some(stat) if stat.start != self.start => Life::Ended,
-            // A zombie has ended: it holds no file, no socket and no memory, it only waits to be collected.
-            Some(Stat { state: 'Z' | 'X', .. }) | None => Life::Ended,
+            None => Life::Ended,
+            Some(stat) if stat.has_ended() => Life::Ended,
             Some(Stat { state: 'T' | 't', .. }) => Life::Stopped,
             Some(_) => Life::Running,
         }
@@ -91,7 +101,7 @@ impl ProcessId {
             .into_iter()
             .filter_map(|pid| {
                 let stat = stat(pid)?;
-                (stat.state != 'Z').then_some((Self { pid, start: stat.start }, stat.parent))
+                (!stat.has_ended()).then_some((Self { pid, start: stat.start }, stat.parent))
             })
             .collect();
         let mut found: Vec<Self> = Vec::new();
