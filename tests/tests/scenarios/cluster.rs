@@ -63,7 +63,8 @@ impl Cluster {
     pub(crate) fn expect_writer(&self, host: &str, roles: &[&str]) {
         self.expect_host(host, "ONLINE", roles, SOON).unwrap();
         wait_for(&format!("{host} in service as the writer"), SOON, || {
-            let (holders, read_only) = (self.holders(WRITER).unwrap(), self.is_read_only(host).unwrap());
+            let holders = self.holders(WRITER).unwrap();
+            let read_only = self.is_read_only(host).map_err(|error| error.to_string())?;
             let count = self.role_addresses(host).unwrap().len();
             if holders == [host] && !read_only && count == roles.len() {
                 return Ok(());
