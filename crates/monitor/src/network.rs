@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mmm_core::Event;
 use mmm_net::Pinger;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -15,12 +15,11 @@ use crate::shell::Wiring;
 
 pub(crate) struct NetworkCheck {
     wiring: Wiring,
-    seen: watch::Sender<bool>,
 }
 
 impl NetworkCheck {
-    pub(crate) fn new(wiring: &Wiring, seen: watch::Sender<bool>) -> Self {
-        Self { wiring: wiring.clone(), seen }
+    pub(crate) fn new(wiring: &Wiring) -> Self {
+        Self { wiring: wiring.clone() }
     }
 
     pub(crate) async fn run(mut self) {
@@ -70,7 +69,6 @@ impl NetworkCheck {
             if self.wiring.events.send(Event::NetworkChecked { reachable }).await.is_err() {
                 return;
             }
-            self.seen.send_if_modified(|seen| !std::mem::replace(seen, *seen || reachable) && reachable);
         }
     }
 }

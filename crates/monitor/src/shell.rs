@@ -87,6 +87,8 @@ pub(crate) struct Shell {
     status: watch::Sender<String>,
     epochs: mpsc::Sender<(u64, MonitorState)>,
     history: History,
+    /// Lets the checks begin.
+    network: watch::Sender<bool>,
 }
 
 pub(crate) fn run(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<ExitCode> {
@@ -116,7 +118,7 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
     mind.recall(Moment::ZERO, history.to_recall());
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let (commands, mut orders) = mpsc::channel(EVENTS_MAX);
-    let (seen, network) = watch::channel(false);
+    let (there, network) = watch::channel(false);
     let (setups, current) = watch::channel(Arc::clone(&setup));
     let wiring = Wiring {
         setup: current,
@@ -136,10 +138,11 @@ async fn serve(setup: Setup, files: Files, pid_file: &mut PidFile) -> Result<Exi
     let file = SlotWriter::new(setup.epoch_path.clone(), setup.epoch_owner.clone());
     let mut epoch_writer = tokio::spawn(epoch_file::write_states(file, new_epochs, wiring.events.clone()));
     let mut historian = tokio::spawn(history::write_changes(setup.history_path.clone(), unwritten));
-    let watched = start_parts(&wiring, seen);
+    let watched = start_parts(&wiring);
     let doctor = Doctor::start(&wiring);
     let waiting = BTreeMap::new();
-    let mut shell = Shell { wiring, mind, files, setups, watched, waiting, status, epochs, history };
+    let mut shell =
+        Shell { wiring, mind, files, setups, watched, waiting, status, epochs, history, network: there };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_client = 0;
@@ -202,9 +205,9 @@ fn restore(setup: &Setup) -> Option<Restored> {
     Some(restored)
 }
 
-fn start_parts(wiring: &Wiring, seen: watch::Sender<bool>) -> BTreeMap<HostName, Watched> {
+fn start_parts(wiring: &Wiring) -> BTreeMap<HostName, Watched> {
     tracing::info!("Waiting for network connection...");
-    tokio::spawn(NetworkCheck::new(wiring, seen).run());
+    tokio::spawn(NetworkCheck::new(wiring).run());
     tokio::spawn(pairs::check_auto_increment(wiring.clone()));
     let setup = wiring.setup();
     setup.hosts.iter().map(|host| (host.name.clone(), Watched::start(wiring, host))).collect()
@@ -212,8 +215,14 @@ fn start_parts(wiring: &Wiring, seen: watch::Sender<bool>) -> BTreeMap<HostName,
 
 impl Shell {
     pub(crate) fn take_in(&mut self, event: Event) {
+        let network = matches!(event, Event::NetworkChecked { reachable: true });
         for action in self.mind.step(self.wiring.now(), event) {
             self.carry_out(action);
+        }
+        if network {
+            // Not before the mind knows of it: what a check finds that began earlier is not believed, and at the start all would wait
+            // for the next run of it.
+            self.network.send_if_modified(|there| !std::mem::replace(there, true));
         }
     }
 
