@@ -12,11 +12,15 @@ impl Cluster {
     pub(super) fn update_states(&mut self, now: Moment, actions: &mut Vec<Action>) {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         for name in names {
-            // One that is leaving is judged no more, one that has just come not yet.
-            if !self.settings.hosts.contains_key(&name) || self.is_too_new(now, &name) {
+            // One that is leaving is judged no more.
+            if !self.settings.hosts.contains_key(&name) {
                 continue;
             }
             let Some(facts) = self.facts(now, &name) else { continue };
+            // One that has just come is not judged yet, unless it is the writer: an order before would take the role from it.
+            if self.is_too_new(now, &name) && !facts.holds_lease {
+                continue;
+            }
             if let Some((rule, state)) = judge(&facts) {
                 self.apply(now, &name, &facts, rule, state, actions);
             }

@@ -364,3 +364,19 @@ fn a_host_that_is_configured_again_is_watched_and_goes_on_as_the_writer() {
     assert_eq!((fixture.writing(), fixture.state("db1")), (vec!["db1"], HostState::Online));
     assert_eq!(fixture.promotion("db1").unwrap().epoch.number, 1);
 }
+
+#[test]
+fn a_writer_that_is_configured_again_goes_on_though_its_checks_have_not_run_yet() {
+    let mut fixture = Fixture::running(pair());
+    let said = fixture.said["db1"].clone();
+    started_without_the_writer(&mut fixture);
+    fixture.settle();
+    fixture.settings = pair();
+    fixture.said.insert("db1".into(), said);
+    fixture.step(Event::Reconfigured(Box::new(pair())));
+    fixture.connect("db1");
+    assert!(fixture.ordered("db1").contains(WRITER), "{}", fixture.ordered("db1"));
+    fixture.settle();
+    assert_eq!((fixture.writing(), fixture.state("db1")), (vec!["db1"], HostState::Online));
+    assert_eq!(fixture.promotion("db1").unwrap().epoch.number, 1);
+}
